@@ -1,0 +1,43 @@
+"""The base of all configuration blocks, and the marks that say what a path in them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Marks a path whose content, not whose name, enters the identity of what is made from it."""
+
+    beside: bool = False
+    """True for a table whose folder holds the audio that it lists: the whole folder is its content."""
+
+
+ResourcePath = Annotated[str, Resource()]
+OptionalResourcePath = Annotated[str | None, Resource()]
+TableWithAudio = Annotated[str, Resource(beside=True)]
+
+
+class Block(BaseModel):
+    """A block of the configuration. Unknown keys are errors; blocks do not change once they are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def content_paths(self) -> dict[str, tuple[str, Resource]]:
+        """Key -> (path, mark) of every path whose content counts, nested blocks included ("screen.weights")."""
+        found: dict[str, tuple[str, Resource]] = {}
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            mark = next((m for m in info.metadata if isinstance(m, Resource)), None)
+            if isinstance(value, Block):
+                found.update({f"{name}.{key}": entry for key, entry in value.content_paths().items()})
+            elif mark is not None and value is not None:
+                found[name] = (value, mark)
+        return found
+
+    def options(self) -> dict[str, Any]:
+        """The block as keyword arguments, without its `kind`."""
+        return {name: value for name, value in self.model_dump().items() if name != "kind"}

@@ -1,0 +1,134 @@
+"""Reading the configuration: one line of plain words for each thing that is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from spokeneval.config.block import Block
+from spokeneval.config.blocks import BLOCKS, DatasetBlock, ModelBlock, PluginBlock
+from spokeneval.config.root import Config
+from spokeneval.errors import ConfigError
+from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry, closest_match
+
+_REGISTRIES: dict[str, Registry] = {r.name: r for r in (DATASETS, TOKENIZERS, VOCODERS, MODELS, JUDGES)}
+_DEFAULT_KIND = {"models": "causal_lm"}
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a YAML file. Raises ConfigError, a line for each problem."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return load_config(values, str(path))
+
+
+def load_config(values: Any, name: str = "config.yaml") -> Config:
+    """Check a configuration that was read. Raises ConfigError, a line for each problem."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name}: expected keys and values at the top level, found {type(values).__name__}")
+    problems: list[str] = []
+    typed = dict(values)
+    for section, registry in _REGISTRIES.items():
+        entries = values.get(section)
+        if isinstance(entries, dict):
+            typed[section] = {
+                key: block
+                for key, entry in entries.items()
+                if (block := _block(section, key, entry, registry, problems)) is not None
+            }
+    try:
+        config = Config.model_validate(typed)
+    except ValidationError as error:
+        problems += _lines(error, "", Config)
+    else:
+        problems += _broken_references(config)
+        if not problems:
+            return config
+    raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems[:12]))
+
+
+def _block(section: str, key: Any, entry: Any, registry: Registry, problems: list[str]) -> Block | None:
+    where = f"{section}.{key}"
+    if not isinstance(entry, dict):
+        problems.append(f"{where}: expected a block with a 'kind', found {entry!r}")
+        return None
+    kind = entry.get("kind", _DEFAULT_KIND.get(section))
+    if kind is None:
+        problems.append(f"{where}: needs a 'kind'; known: {', '.join(sorted(registry.targets))}")
+        return None
+    try:
+        registry.target(kind)
+    except ConfigError as error:
+        problems.append(f"{where}: {error}")
+        return None
+    schema = BLOCKS[section].get(kind) or _plugin_block(section)
+    try:
+        return schema.model_validate(entry)
+    except ValidationError as error:
+        problems += _lines(error, where, schema)
+        return None
+
+
+def _plugin_block(section: str) -> type[Block]:
+    common = {"models": ModelBlock, "datasets": DatasetBlock}.get(section)
+    if common is None:
+        return PluginBlock
+    return type(f"Plugin{common.__name__}", (common,), {"model_config": PluginBlock.model_config})
+
+
+def _lines(error: ValidationError, where: str, schema: type[Block]) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(part for part in (where, *map(str, problem["loc"])) if part)
+        if problem["type"] == "extra_forbidden":
+            known = _fields_at(schema, problem["loc"][:-1])
+            lines.append(f"{place}: unknown key; {closest_match(str(problem['loc'][-1]), known)}")
+        elif problem["type"] == "missing":
+            lines.append(f"{place}: is missing")
+        elif problem["type"] == "string_pattern_mismatch" and problem["loc"][-1] == "[key]":
+            lines.append(f"{place}: names may hold letters, digits, '.', '_', '+', '-' only (they become file names)")
+        else:
+            lines.append(f"{place}: {problem['msg']}, found {_short(problem['input'])}")
+    return lines
+
+
+def _fields_at(schema: type[Block], location: tuple[int | str, ...]) -> list[str]:
+    """Keys that a block knows, following a location into nested blocks."""
+    current: type[Block] = schema
+    for part in location:
+        field = current.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, Block)), None)
+        if inner is None:
+            break
+        current = inner
+    return list(current.model_fields)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _broken_references(config: Config) -> list[str]:
+    problems = []
+    for name, model in config.models.items():
+        if model.tokenizer not in config.tokenizers:
+            problems.append(
+                f"models.{name}.tokenizer: there is no tokenizer '{model.tokenizer}'; "
+                f"{closest_match(model.tokenizer, config.tokenizers)}"
+            )
+        if model.vocoder is not None and model.vocoder not in config.vocoders:
+            problems.append(
+                f"models.{name}.vocoder: there is no vocoder '{model.vocoder}'; "
+                f"{closest_match(model.vocoder, config.vocoders)}"
+            )
+    return problems

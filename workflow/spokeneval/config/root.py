@@ -1,0 +1,98 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, StringConstraints
+
+from spokeneval.config.block import Block
+from spokeneval.config.blocks import DatasetBlock, ModelBlock
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
+"""Names become file names: letters, digits, '.', '_', '+', '-', at most 100 characters."""
+
+
+class Likelihood(Block):
+    """How clips are scored. Nothing here changes a number but `contexts`, which adds rows."""
+
+    contexts: tuple[Literal["full", "kept"], ...] = Field(
+        ("full", "kept"), description="'kept' adds continuations with their tokens kept and the prompt dropped"
+    )
+    max_batch_tokens: PositiveInt = Field(8192, description="padded tokens of a batch; halved when memory runs out")
+
+
+class Evaluators(Block):
+    """Views of the log-probabilities. Adding one costs seconds and loads no model."""
+
+    names: tuple[str, ...] = Field(
+        (
+            "global",
+            "continuation",
+            "unconditional",
+            "localized",
+            "global_norm",
+            "localized_norm",
+            "windowed",
+            "windowed_matched",
+        ),
+        description="evaluators, see docs/evaluators.md",
+    )
+    windows_s: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 1.0), description="window lengths in seconds")
+    unconditional: tuple[Literal["retokenise", "keep"], ...] = Field(
+        ("retokenise", "keep"), description="conventions of the unconditional term, see docs/evaluators.md"
+    )
+    per_codebook: bool = Field(True, description="also each codebook alone, where there are several")
+    reductions: tuple[str | dict[str, Any], ...] = Field(
+        ("default",), description="reduction conventions, by name or in full"
+    )
+
+
+class Report(Block):
+    """What the report shows first and how much it may weigh."""
+
+    window_s: PositiveFloat = Field(0.5, description="window of the primary evaluators")
+    qualification_threshold: float = Field(
+        0.75, gt=0.5, lt=1, description="a judge qualifies where its lower bound is above it (no human topline)"
+    )
+    n_listen_items: PositiveInt = Field(6, description="items with players")
+    audio_budget_mb: PositiveFloat = Field(10.0, description="at most this much audio in the page")
+    n_draws: PositiveInt = Field(10_000, description="draws of every bootstrap and permutation")
+    seed: int = Field(0, description="seed of those draws")
+
+
+class Resources(Block):
+    """What the jobs of a stage ask of a cluster; locally only threads count."""
+
+    threads: PositiveInt = 1
+    mem_mb: PositiveInt = 3000
+    runtime: PositiveInt = Field(60, description="minutes")
+
+
+class Config(Block):
+    """config.yaml. See docs/config.md for every key."""
+
+    results: str = Field("results", description="folder of everything that is made")
+    store: str | None = Field(None, description="folder of finished parts, may be shared; {results}/store if null")
+    assets: tuple[str, ...] = Field((), description="asset lists that `spokeneval fetch` brings, see docs/demo.md")
+    datasets: dict[Name, SerializeAsAny[DatasetBlock]] = Field(description="name -> dataset")
+    tokenizers: dict[Name, SerializeAsAny[Block]] = Field(description="name -> tokenizer")
+    vocoders: dict[Name, SerializeAsAny[Block]] = Field(default_factory=dict, description="name -> vocoder")
+    models: dict[Name, SerializeAsAny[ModelBlock]] = Field(description="name -> model")
+    judges: dict[Name, SerializeAsAny[Block]] = Field(default_factory=dict, description="name -> judge")
+    likelihood: Likelihood = Field(default_factory=lambda: Likelihood())
+    evaluators: Evaluators = Field(default_factory=lambda: Evaluators())
+    report: Report = Field(default_factory=lambda: Report())
+    resources: dict[str, Resources] = Field(default_factory=dict, description="stage -> what its jobs ask for")
+    accept_versions: dict[str, str] = Field(
+        default_factory=dict, description="package -> version under which results were made and are kept"
+    )
+    strict: bool = Field(False, description="refuse to go on where any item of a dataset failed")
+
+    @property
+    def store_root(self) -> str:
+        return self.store or f"{self.results}/store"
+
+    def audible(self) -> list[str]:
+        """Models that can be heard."""
+        return [name for name, model in self.models.items() if model.vocoder is not None]

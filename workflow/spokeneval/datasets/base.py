@@ -1,0 +1,131 @@
+"""What every dataset kind provides, and how its items become the tables `clips` and `pairs`.
+
+Conventions
+-----------
+- An item is a positive and a negative clip of one rate; where they share a prompt, `transition` is the first
+  sample after it, and the prompt's samples are equal in both members (room benchmarks made elsewhere excepted).
+- Everything cut out of a member (prompt, continuation) is a clip of its own, sliced from the member's PCM.
+- Items are made independently of each other (own seed), so that a limited run gives the first items of the full one.
+- What cannot be used becomes a failed row with its reason; a dataset that cannot be read at all is a ConfigError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from spokeneval.audio import Clip, clip_from_pcm
+from spokeneval.tables import CLIPS, FAILED, OK, PAIRS
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item with its audio as integer PCM (see `audio.to_pcm`), or a failed one with its reason."""
+
+    item_id: str
+    task: str
+    index: int
+    cluster: str
+    fold: str
+    """'a' or 'b'"""
+    sample_rate: int
+    positive: NDArray[np.int32] | None
+    """(n_samples,) None where the item failed."""
+    negative: NDArray[np.int32] | None
+    transition: int | None
+    """Samples; None where members share no prompt."""
+    subtype: str = "PCM_16"
+    gain: float = 1.0
+    note: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    reason: str | None = None
+
+
+class Dataset(Protocol):
+    tasks: tuple[str, ...]
+
+    def items(self) -> Iterator[Item]:
+        """All items, task by task, in the order of their index."""
+        ...
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
+    """The tables `clips` (each clip once) and `pairs` of a stream of items."""
+    clips: dict[str, dict[str, Any]] = {}
+    pairs: list[dict[str, Any]] = []
+
+    def keep(item: Item, pcm: NDArray[np.int32]) -> str:
+        clip: Clip = clip_from_pcm(pcm, item.sample_rate, item.subtype, item.gain, item.note)
+        clips.setdefault(
+            clip.clip_id,
+            {
+                "clip_id": clip.clip_id,
+                "sample_rate": clip.sample_rate,
+                "n_samples": clip.n_samples,
+                "audio": {"bytes": clip.flac, "path": f"{clip.clip_id[:16]}.flac"},
+                "subtype": clip.subtype,
+                "gain": clip.gain,
+                "note": clip.note,
+            },
+        )
+        return clip.clip_id
+
+    for item in items:
+        roles: dict[str, str | None] = dict.fromkeys(
+            ("prompt", "positive", "negative", "continuation_positive", "continuation_negative")
+        )
+        reason = item.reason or _unusable(item)
+        if reason is None:
+            assert item.positive is not None
+            assert item.negative is not None
+            roles["positive"] = keep(item, item.positive)
+            roles["negative"] = keep(item, item.negative)
+            if item.transition is not None:
+                roles["prompt"] = keep(item, item.positive[: item.transition])
+                roles["continuation_positive"] = keep(item, item.positive[item.transition :])
+                roles["continuation_negative"] = keep(item, item.negative[item.transition :])
+        pairs.append(
+            {
+                "item_id": item.item_id,
+                "task": item.task,
+                "index": item.index,
+                "cluster": item.cluster,
+                "fold": item.fold,
+                "transition": item.transition,
+                "sample_rate": item.sample_rate,
+                **roles,
+                "labels": _json(item.labels),
+                "sources": _json(item.sources),
+                "seed": item.seed,
+                "status": OK if reason is None else FAILED,
+                "reason": reason,
+            }
+        )
+    return CLIPS.from_rows(list(clips.values())), PAIRS.from_rows(pairs)
+
+
+def _unusable(item: Item) -> str | None:
+    """Why an item cannot be scored, or None."""
+    if item.positive is None or item.negative is None:
+        return "a member is missing"
+    for name, pcm in (("positive", item.positive), ("negative", item.negative)):
+        if len(pcm) == 0:
+            return f"the {name} holds no samples"
+        if item.transition is not None and not 0 < item.transition < len(pcm):
+            return (
+                f"the transition ({item.transition} samples, {item.transition / item.sample_rate:.3f} s) lies outside "
+                f"the {name} ({len(pcm)} samples, {len(pcm) / item.sample_rate:.3f} s)"
+            )
+    return None

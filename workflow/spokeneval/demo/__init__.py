@@ -1,0 +1,1 @@
+"""What the embedded default needs: fetching its recordings and networks, and training its small models."""

@@ -1,0 +1,1 @@
+"""Spoken language models. One family a file; the contract is in `base`."""

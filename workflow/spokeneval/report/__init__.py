@@ -1,0 +1,1 @@
+"""The report of one dataset: tables, figures and one self-contained page, made from tables alone."""

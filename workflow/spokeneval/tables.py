@@ -1,0 +1,393 @@
+"""The schema of every parquet table, in one place; atomic writes and checked reads.
+
+A table carries in its metadata the name and version of its schema, the identity of the stage that made it, and
+what a stage adds (`extra`, JSON). Reading checks all of that: an artefact of another schema or identity is refused,
+never mixed in. No table holds an absolute path or a time, so that equal work gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spokeneval.errors import ArtefactError
+
+AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""The struct that `datasets.Audio` reads: FLAC bytes and a relative name."""
+
+OK = "ok"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: pa.DataType
+    doc: str
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """One kind of table. `key` columns identify a row and give the order in which rows are stored."""
+
+    name: str
+    version: int
+    key: tuple[str, ...]
+    doc: str
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        return pa.schema([pa.field(c.name, c.type) for c in self.columns])
+
+    def empty(self) -> pa.Table:
+        return self.arrow.empty_table()
+
+    def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
+        """Rows to a table of this schema; a row must name every column, and no other."""
+        names = set(self.arrow.names)
+        for row in rows:
+            if set(row) != names:
+                raise ArtefactError(
+                    f"table '{self.name}': a row has columns {sorted(set(row) ^ names)} too few or too many"
+                )
+        return pa.Table.from_pylist(rows, schema=self.arrow)
+
+
+def _string(name: str, doc: str) -> Column:
+    return Column(name, pa.string(), doc)
+
+
+def _status(what: str) -> tuple[Column, Column]:
+    return (
+        _string("status", f"'ok', or 'failed' where the {what} cannot be had, now or later"),
+        _string("reason", "why it failed; null where it did not"),
+    )
+
+
+def _ints(name: str, doc: str, width: pa.DataType | None = None) -> Column:
+    return Column(name, pa.list_(width or pa.int32()), doc)
+
+
+CLIPS = TableSchema(
+    "clips",
+    1,
+    ("clip_id",),
+    "One row a clip: a stretch of audio at its native rate. Full clips, prompts and continuations alike.",
+    (
+        _string("clip_id", "sha256 of the PCM samples and the rate"),
+        Column("sample_rate", pa.int32(), "Hz"),
+        Column("n_samples", pa.int64(), "length in samples at sample_rate"),
+        Column("audio", AUDIO, "FLAC bytes (16 bit where the source is PCM16, else 24 bit), and a relative name"),
+        _string("subtype", "'PCM_16' or 'PCM_24': what the FLAC holds"),
+        Column(
+            "gain",
+            pa.float32(),
+            "factor applied to the source so that it fits the PCM range; 1.0 where none was",
+        ),
+        _string("note", "what was converted on the way (channels, rate, subtype); empty where nothing was"),
+    ),
+)
+
+PAIRS = TableSchema(
+    "pairs",
+    1,
+    ("task", "index"),
+    "One row an item: a positive and a negative clip that share a prompt, and the clips cut out of them.",
+    (
+        _string("item_id", "unique in the dataset"),
+        _string("task", "e.g. speaker, background, room, splice_control"),
+        Column("index", pa.int32(), "position of the item in its task; a limited run keeps the first ones"),
+        _string(
+            "cluster",
+            "items of one cluster share a speaker, sentence, noise or room: intervals resample clusters",
+        ),
+        _string("fold", "'a' or 'b': halves split by source recording, for cross-fitting"),
+        Column(
+            "transition",
+            pa.int64(),
+            "first sample after the prompt, at sample_rate; null where there is no prompt",
+        ),
+        Column("sample_rate", pa.int32(), "Hz of all clips of the item"),
+        _string("prompt", "clip_id of the samples before the transition; null where there is no prompt"),
+        _string("positive", "clip_id of the whole right clip"),
+        _string("negative", "clip_id of the whole wrong clip"),
+        _string("continuation_positive", "clip_id of the right clip from the transition on"),
+        _string("continuation_negative", "clip_id of the wrong clip from the transition on"),
+        _string("labels", "JSON object: attribute labels of the item (speaker, noise class, SNR band, room ...)"),
+        _string(
+            "sources",
+            "JSON object: the recordings, noises and rooms the item was made of, with gains and SNR",
+        ),
+        Column("seed", pa.int64(), "seed of the item's own random generator; null where nothing was drawn"),
+        *_status("item"),
+    ),
+)
+
+TOKENS = TableSchema(
+    "tokens",
+    1,
+    ("clip_id",),
+    "One row a clip: its codes under one tokenizer. The metadata's `tokenizer` is the TokenizerInfo.",
+    (
+        _string("clip_id", "the clip that was encoded, as its own file"),
+        Column("n_frames", pa.int32(), "frames before de-duplication"),
+        _ints("codes", "codes, frame-major: step t, codebook q at t * n_codebooks + q", pa.int32()),
+        _ints("durations", "frames of each step; null where every step is one frame", pa.int32()),
+        *_status("clip"),
+    ),
+)
+
+KIND_UNIT, KIND_EOS, KIND_MARK = 0, 1, 2
+"""Values of `kind`: a unit or code (has a time span), an end mark, another mark such as <audio> (no time span)."""
+
+LIKELIHOOD = TableSchema(
+    "likelihood",
+    1,
+    ("clip_id", "context", "cut_frame"),
+    "One row per clip and context: log-probability (nats) of every scored position, with where it lies.",
+    (
+        _string("clip_id", "the clip that was scored"),
+        _string(
+            "context",
+            "'full': the clip from its beginning (a continuation's own clip gives the re-tokenised term); "
+            "'kept': tokens of the clip from cut_frame on, earlier ones dropped from the context",
+        ),
+        Column("cut_frame", pa.int32(), "first frame that is kept; -1 for context 'full'"),
+        Column(
+            "logprob",
+            pa.list_(pa.float32()),
+            "log p(target | what was fed before it), softmax over the whole vocabulary",
+        ),
+        Column(
+            "logprob_legal",
+            pa.list_(pa.float32()),
+            "the same, softmax over the legal ids of the position only",
+        ),
+        _ints("target", "id that was scored, in the model's own vocabulary"),
+        _ints("kind", "0 unit, 1 end mark, 2 other mark; only units have a time span", pa.int8()),
+        _ints("stream", "index into the metadata's `streams`", pa.int8()),
+        _ints("codebook", "codebook of the unit; -1 for marks", pa.int8()),
+        _ints("frame", "first frame of the unit, counted in the whole clip; -1 for marks"),
+        _ints("n_frames", "frames that the unit lasts; 0 for marks"),
+        _ints("step", "model step that predicted it"),
+        *_status("clip"),
+    ),
+)
+
+EVALUATORS = TableSchema(
+    "evaluators",
+    1,
+    ("task", "item_id", "evaluator", "window_s", "unconditional", "codebooks", "convention"),
+    "One row per item, evaluator, window and reduction convention: a view of the likelihood table.",
+    (
+        _string("task", "task of the item"),
+        _string("item_id", "the item"),
+        _string(
+            "evaluator",
+            "global, continuation, unconditional, localized, global_norm, localized_norm, windowed, ...",
+        ),
+        Column("window_s", pa.float64(), "length of the window in seconds; null where the evaluator has none"),
+        _string(
+            "unconditional",
+            "'retokenise' or 'keep': how the unconditional term was had; null where there is none",
+        ),
+        _string("codebooks", "'all', or the one codebook that was counted"),
+        _string("convention", "name of the reduction convention; its settings are in the metadata's `conventions`"),
+        Column("score_positive", pa.float64(), "score of the right clip, lower is better"),
+        Column("score_negative", pa.float64(), "score of the wrong clip, lower is better"),
+        Column("n_scored_positive", pa.int32(), "tokens counted in the right clip"),
+        Column("n_scored_negative", pa.int32(), "tokens counted in the wrong clip"),
+        Column("seconds_positive", pa.float64(), "real seconds that those tokens span"),
+        Column("seconds_negative", pa.float64(), "real seconds that those tokens span"),
+        Column("verdict", pa.float64(), "1 right, 0.5 tie, 0 wrong; null where the item failed"),
+        *_status("score"),
+    ),
+)
+
+CONTINUATIONS = TableSchema(
+    "continuations",
+    1,
+    ("clip_id", "sample_index"),
+    "One row per prompt clip and sample: what the model says next, prompt excluded.",
+    (
+        _string("clip_id", "the prompt clip"),
+        Column("sample_index", pa.int16(), "0 .. samples_per_item - 1"),
+        Column("seed", pa.int64(), "seed of the decoding settings"),
+        Column("audio", AUDIO, "FLAC of the continuation alone; null where there is none"),
+        Column("sample_rate", pa.int32(), "Hz"),
+        Column("n_samples", pa.int64(), "length in samples"),
+        _string("pcm_sha256", "clip_id of the continuation: sha256 of its PCM and rate"),
+        _ints("prompt_codes", "codes the model was given, frame-major"),
+        _ints("codes", "new codes, frame-major"),
+        _ints("durations", "frames of each new step; null where every step is one frame"),
+        _string("status", "ok, empty, silent, clipped, too_short, failed"),
+        _string("reason", "why it is not ok; null where it is"),
+    ),
+)
+
+EMBEDDINGS = TableSchema(
+    "embeddings",
+    1,
+    ("audio_id",),
+    "One row per audio (reference, round trip, continuation): its embedding by one judge, with the judge's own crop.",
+    (
+        _string("audio_id", "clip_id of the audio, or of the clip whose round trip this is"),
+        Column("embedding", pa.list_(pa.float32()), "as the judge gives it; cosines are taken in float32"),
+        Column("score", pa.float32(), "for judges that give a number and no embedding (naturalness); else null"),
+        Column("seconds", pa.float32(), "seconds of audio that entered, after the crop"),
+        *_status("audio"),
+    ),
+)
+
+JUDGING = TableSchema(
+    "judging",
+    1,
+    ("task", "item_id", "source", "sample_index"),
+    "One row per item, source and sample: is what was heard nearer to the right or to the wrong continuation?",
+    (
+        _string("task", "task of the item"),
+        _string("item_id", "the item"),
+        _string(
+            "source",
+            "'model': a model's continuation; 'prompt': the prompt itself (qualifies the judge); "
+            "'prompt_round_trip' and 'positive_round_trip': through the codec (the two ceilings); "
+            "'other_item': a continuation of another item (floor); 'copy', 'noise_matched': baselines",
+        ),
+        Column("sample_index", pa.int16(), "sample of the continuation; 0 elsewhere"),
+        Column("cos_positive", pa.float32(), "cosine to the right continuation"),
+        Column("cos_negative", pa.float32(), "cosine to the wrong continuation"),
+        Column("margin", pa.float32(), "cos_positive - cos_negative"),
+        Column(
+            "verdict",
+            pa.float64(),
+            "1 nearer to the right one, 0.5 tie, 0 else; empty, silent and too short ones count 0",
+        ),
+        Column("score", pa.float32(), "the number of a judge without embeddings (naturalness); null elsewhere"),
+        _string("audio_status", "status of the continuation that was judged"),
+        *_status("judgement"),
+    ),
+)
+
+SCHEMAS = {
+    schema.name: schema for schema in (CLIPS, PAIRS, TOKENS, LIKELIHOOD, EVALUATORS, CONTINUATIONS, EMBEDDINGS, JUDGING)
+}
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and is removed otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_table(
+    path: Path,
+    table: pa.Table | pl.DataFrame,
+    schema: TableSchema,
+    identity: str,
+    extra: dict[str, Any] | None = None,
+    sort: bool = True,
+) -> None:
+    """Write a table atomically, in the order of its key, with schema, identity and `extra` in the metadata.
+
+    Raises ArtefactError where the columns or types are not the schema's, or a key occurs twice.
+    """
+    if isinstance(table, pl.DataFrame):
+        table = table.to_arrow()
+    missing = [name for name in schema.arrow.names if name not in table.column_names]
+    added = [name for name in table.column_names if name not in schema.arrow.names]
+    if missing or added:
+        raise ArtefactError(f"{path}: not a '{schema.name}' table: lacks {missing}, has in addition {added}")
+    try:
+        table = table.select(schema.arrow.names).cast(schema.arrow)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ArtefactError(f"{path}: not a '{schema.name}' table: {error}") from error
+    keys = pl.DataFrame(table.select(list(schema.key)))
+    if len(keys) and keys.is_duplicated().any():
+        twice = keys.filter(keys.is_duplicated()).row(0)
+        raise ArtefactError(f"{path}: '{schema.name}' has the key {dict(zip(schema.key, twice, strict=True))} twice")
+    if sort and len(keys):
+        order = keys.with_row_index("_row").sort(list(schema.key), nulls_last=False)["_row"]
+        table = table.take(order.to_arrow())
+    metadata = {
+        b"spokeneval.schema": f"{schema.name}/{schema.version}".encode(),
+        b"spokeneval.identity": identity.encode(),
+        b"spokeneval.extra": json.dumps(extra or {}, sort_keys=True).encode(),
+    }
+    table = table.combine_chunks().replace_schema_metadata(metadata)
+    with atomic_path(Path(path)) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=6)
+
+
+@dataclass(frozen=True)
+class TableMetadata:
+    identity: str
+    extra: dict[str, Any]
+    n_rows: int
+
+
+def read_metadata(path: Path, schema: TableSchema) -> TableMetadata:
+    """The identity and extras of a table. Raises ArtefactError where it is not a readable table of this schema."""
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise ArtefactError(f"{path}: there is no such table; run the stage '{schema.name}' first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtefactError(f"{path}: not a readable parquet file ({error}); remove it and run again") from error
+    metadata = file.schema_arrow.metadata or {}
+    found = metadata.get(b"spokeneval.schema", b"none").decode()
+    expected = f"{schema.name}/{schema.version}"
+    if found != expected:
+        raise ArtefactError(f"{path}: expected a table '{expected}', found '{found}'; remove it and run again")
+    return TableMetadata(
+        metadata[b"spokeneval.identity"].decode(),
+        json.loads(metadata[b"spokeneval.extra"]),
+        file.metadata.num_rows,
+    )
+
+
+def read_table(
+    path: Path, schema: TableSchema, identity: str | None = None, columns: list[str] | None = None
+) -> pl.DataFrame:
+    """Read a table after checking its schema and, where given, the identity that it must carry.
+
+    Raises ArtefactError naming the file, what was expected and what came.
+    """
+    metadata = read_metadata(path, schema)
+    if identity is not None and metadata.identity != identity:
+        raise ArtefactError(
+            f"{path}: made under identity {metadata.identity[:12]}, but {identity[:12]} is asked for; "
+            "run the workflow again"
+        )
+    try:
+        frame = pl.from_arrow(pq.read_table(path, columns=columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtefactError(f"{path}: damaged ({error}); remove it and run again") from error
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,0 +1,1 @@
+"""Tokenizers: waveform to codes. One family a file; the contract is in `base`."""

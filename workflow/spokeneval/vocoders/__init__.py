@@ -1,0 +1,1 @@
+"""Vocoders: codes to waveform. One family a file; the contract is in `base`."""

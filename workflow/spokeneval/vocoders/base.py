@@ -1,0 +1,28 @@
+"""What every vocoder provides: codes back to sound.
+
+A vocoder belongs to a tokenizer: a codec's own decoder, or a network or algorithm that starts from the features
+that the tokenizer's codes stand for. The waveform of `n` frames has `n * hop_samples` samples at the
+tokenizer's rate (up to what the vocoder's own framing adds or cuts, which it must pad or trim to that length),
+so that a prompt is cut off a continuation by frames x hop.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spokeneval.tokenizers.base import Codes, Tokenizer
+
+
+class Vocoder(Protocol):
+    sample_rate: int
+    """Hz of the waveforms that `decode` returns."""
+
+    def decode(self, codes: Codes, tokenizer: Tokenizer) -> NDArray[np.float32]:
+        """Decode one clip: (n_frames * hop,) float32, the same for the same codes.
+
+        Raises ItemError where there is nothing to decode.
+        """
+        ...
