@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -36,8 +37,15 @@ class Block(BaseModel):
                 found.update({f"{name}.{key}": entry for key, entry in value.content_paths().items()})
             elif mark is not None and value is not None:
                 found[name] = (value, mark)
-        return found
+        return found | existing_paths(self.model_extra or {})
 
     def options(self) -> dict[str, Any]:
         """The block as keyword arguments, without its `kind`."""
         return {name: value for name, value in self.model_dump().items() if name != "kind"}
+
+
+def existing_paths(values: dict[str, Any]) -> dict[str, tuple[str, Resource]]:
+    """Those values that are strings naming an existing file or folder."""
+    return {
+        key: (value, Resource()) for key, value in values.items() if isinstance(value, str) and Path(value).exists()
+    }

@@ -6,7 +6,7 @@ given to the family's constructor, which checks them.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -18,9 +18,6 @@ class PluginBlock(Block):
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
     kind: str
-
-    def content_paths(self) -> dict[str, Any]:
-        return {}
 
 
 class Topline(Block):

@@ -74,7 +74,7 @@ class Config(Block):
 
     results: str = Field("results", description="folder of everything that is made")
     store: str | None = Field(None, description="folder of finished parts, may be shared; {results}/store if null")
-    assets: tuple[str, ...] = Field((), description="asset lists that `spokeneval fetch` brings, see docs/demo.md")
+    assets: tuple[Literal["demo"], ...] = Field((), description="what `spokeneval fetch` brings, see docs/demo.md")
     datasets: dict[Name, SerializeAsAny[DatasetBlock]] = Field(description="name -> dataset")
     tokenizers: dict[Name, SerializeAsAny[Block]] = Field(description="name -> tokenizer")
     vocoders: dict[Name, SerializeAsAny[Block]] = Field(default_factory=dict, description="name -> vocoder")
@@ -92,6 +92,10 @@ class Config(Block):
     @property
     def store_root(self) -> str:
         return self.store or f"{self.results}/store"
+
+    def resources_of(self, stage: str) -> Resources:
+        """What the jobs of a stage ask for."""
+        return self.resources.get(stage, Resources())
 
     def audible(self) -> list[str]:
         """Models that can be heard."""

@@ -1,0 +1,61 @@
+# Two commands: `make demo` and `make test`. Everything else is listed by `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+VENV ?= .venv
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?= config.yaml
+BIN := $(VENV)/bin
+TORCH := 2.13.0
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fetch run summary demo-models docs clean-results
+
+help:            ## list what make can do
+	@awk -F ':.*## ' '/^[a-z-]+: *.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed fetch   ## install, fetch the demo's recordings and networks, run everything, print the tables
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/spokeneval summary --config $(CONFIG)
+
+run: $(VENV)/.installed          ## run the workflow on CONFIG=... without fetching anything
+	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+
+test: $(VENV)/.installed-dev fetch check   ## all checks and all tests
+	$(BIN)/pytest
+
+check: $(VENV)/.installed-dev    ## linters, types and workflow lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/python tests/lint_snakemake.py
+
+fetch: $(VENV)/.installed        ## bring the recordings, noises and networks that CONFIG=... names
+	@$(BIN)/spokeneval fetch --config $(CONFIG)
+
+summary: $(VENV)/.installed      ## print the tables of the last run again
+	@$(BIN)/spokeneval summary --config $(CONFIG)
+
+demo-models: $(VENV)/.installed fetch   ## train the demo's codebooks and models again and say by how much they differ
+	$(BIN)/python -m spokeneval.demo.train
+
+docs: $(VENV)/.installed-dev     ## generate the schema of config.yaml and the tables of the docs
+	$(BIN)/spokeneval document
+
+# torch first: the CPU build, from a local wheel where pip knows one, else from PyTorch's own index of CPU wheels
+# (on Linux the default index brings several GB of CUDA).
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch, sys; sys.exit(torch.__version__.split('+')[0] != '$(TORCH)')" 2>/dev/null \
+	  || $(BIN)/pip install --quiet --no-deps --no-index torch==$(TORCH) 2>/dev/null \
+	  || $(BIN)/pip install --no-deps torch==$(TORCH) --index-url $(TORCH_CPU_INDEX)
+	$(BIN)/pip install --quiet --progress-bar off -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/pip install --quiet --progress-bar off -r requirements-dev.txt
+	@touch $@

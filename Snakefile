@@ -1,0 +1,74 @@
+# Wiring only: configuration in, rules included, targets out. What is computed lives in workflow/spokeneval.
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.16")
+
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from spokeneval.config import load_config
+from spokeneval.errors import SpokenevalError
+from spokeneval.fingerprint import Fingerprints
+from spokeneval.layout import Layout
+from spokeneval.stages import Stages, missing_resources
+
+try:
+    CFG = load_config(
+        config,
+        ", ".join(map(str, workflow.config_settings.configfiles)) or "config.yaml",
+    )
+    FINGERPRINTS = Fingerprints(Path("models.lock.json"))
+    if missing := missing_resources(CFG, FINGERPRINTS):
+        raise SpokenevalError(
+            "\n".join(
+                [
+                    *missing[:12],
+                    "run `make fetch` (or: spokeneval fetch), or correct the paths",
+                ]
+            )
+        )
+    STAGES = Stages(CFG, FINGERPRINTS)
+    IDENTITIES = STAGES.all()
+    FINGERPRINTS.save()
+except SpokenevalError as error:
+    sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+
+LAYOUT = Layout(CFG)
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    tokenizer=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    vocoder=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    model=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    judge=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+
+
+localrules:
+    all,
+    index,
+    verdict,
+
+
+rule all:
+    default_target: True
+    input:
+        LAYOUT.index(),
+        expand(LAYOUT.verdict("{dataset}"), dataset=CFG.datasets),
+
+
+include: "rules/common.smk"
+include: "rules/clips.smk"
+include: "rules/tokens.smk"
+include: "rules/likelihood.smk"
+include: "rules/evaluators.smk"
+include: "rules/continuations.smk"
+include: "rules/judging.smk"
+include: "rules/report.smk"

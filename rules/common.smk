@@ -1,0 +1,12 @@
+# What all rules share.
+
+
+def asked(stage, key):
+    """Threads, memory or minutes that the jobs of a stage ask for."""
+    return getattr(CFG.resources_of(stage), key)
+
+
+def tokens_of(wildcards):
+    """The tokens table that a model reads."""
+    tokenizer = CFG.models[wildcards.model].tokenizer
+    return LAYOUT.tokens(wildcards.dataset, tokenizer)

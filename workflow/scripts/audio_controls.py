@@ -1,0 +1,3 @@
+from job import run
+
+run(snakemake, "audio_controls")  # noqa: F821

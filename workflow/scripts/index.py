@@ -1,0 +1,3 @@
+from job import run
+
+run(snakemake, "index")  # noqa: F821

@@ -1,0 +1,3 @@
+from job import run
+
+run(snakemake, "token_controls")  # noqa: F821

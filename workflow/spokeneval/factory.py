@@ -1,0 +1,69 @@
+"""From blocks of the configuration to the objects that they describe."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from spokeneval.config import Config
+from spokeneval.config.block import Block
+from spokeneval.datasets.base import Dataset
+from spokeneval.errors import ConfigError
+from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
+from spokeneval.models.base import Decoding, SpokenLM
+from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry
+from spokeneval.tokenizers.base import Tokenizer, TokenizerInfo
+from spokeneval.vocoders.base import Vocoder
+
+
+def _build(registry: Registry, name: str, block: Block, leave_out: tuple[str, ...] = (), **others: Any) -> Any:
+    """Construct the family of a block; paths whose content counts are given as Path."""
+    options = {key: value for key, value in block.options().items() if key not in leave_out}
+    for key in block.content_paths():
+        if options.get(key) is not None:
+            options[key] = Path(options[key])
+    family = registry.load(str(block.model_dump()["kind"]))
+    try:
+        inspect.signature(family).bind(**options, **others)
+    except TypeError as error:
+        raise ConfigError(f"{registry.name}.{name}: {error}") from error
+    return family(**options, **others)
+
+
+def make_dataset(config: Config, name: str) -> Dataset:
+    block = config.datasets[name]
+    others: dict[str, Any] = {}
+    if "screen" in type(block).model_fields:
+        screen: Block | None = getattr(block, "screen", None)
+        others["screen"] = None if screen is None else _build(JUDGES, f"{name}.screen", screen)
+    dataset: Dataset = _build(DATASETS, name, block, ("human_topline", "screen"), **others)
+    return dataset
+
+
+def make_tokenizer(config: Config, name: str) -> Tokenizer:
+    tokenizer: Tokenizer = _build(TOKENIZERS, name, config.tokenizers[name])
+    return tokenizer
+
+
+def make_vocoder(config: Config, name: str) -> Vocoder:
+    vocoder: Vocoder = _build(VOCODERS, name, config.vocoders[name])
+    return vocoder
+
+
+def make_judge(config: Config, name: str) -> EmbeddingJudge | NaturalnessJudge:
+    judge: EmbeddingJudge | NaturalnessJudge = _build(JUDGES, name, config.judges[name])
+    return judge
+
+
+def make_model(config: Config, name: str, info: TokenizerInfo) -> SpokenLM:
+    """The model, and its sequence convention as arguments of its own."""
+    block = config.models[name]
+    sequence = block.model_dump().get("sequence") or {}
+    left_out = ("family", "vocoder", "decoding", "tokenizer", "sequence")
+    model: SpokenLM = _build(MODELS, name, block, left_out, tokenizer=info, **sequence)
+    return model
+
+
+def decoding_of(config: Config, name: str) -> Decoding:
+    return Decoding(**config.models[name].decoding.model_dump())

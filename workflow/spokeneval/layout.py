@@ -1,0 +1,104 @@
+"""Where every artefact of a configuration lies. Called with wildcards ("{dataset}") by rules, with names elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from spokeneval.config import Config
+
+
+@dataclass(frozen=True)
+class Layout:
+    config: Config
+
+    def _path(self, dataset: str, rest: str) -> str:
+        return f"{self.config.results}/{dataset}/{rest}"
+
+    def clips(self, dataset: str) -> str:
+        return self._path(dataset, "clips.parquet")
+
+    def pairs(self, dataset: str) -> str:
+        return self._path(dataset, "pairs.parquet")
+
+    def tokens(self, dataset: str, tokenizer: str) -> str:
+        return self._path(dataset, f"tokens/{tokenizer}.parquet")
+
+    def likelihood(self, dataset: str, model: str) -> str:
+        return self._path(dataset, f"likelihood/{model}.parquet")
+
+    def evaluators(self, dataset: str, model: str) -> str:
+        return self._path(dataset, f"evaluators/{model}.parquet")
+
+    def audio_controls(self, dataset: str) -> str:
+        return self._path(dataset, "controls/audio.parquet")
+
+    def token_controls(self, dataset: str, tokenizer: str) -> str:
+        return self._path(dataset, f"controls/tokens/{tokenizer}.parquet")
+
+    def continuations(self, dataset: str, model: str) -> str:
+        return self._path(dataset, f"continuations/{model}.parquet")
+
+    def references(self, dataset: str, judge: str) -> str:
+        return self._path(dataset, f"references/{judge}.parquet")
+
+    def qualification(self, dataset: str, judge: str) -> str:
+        return self._path(dataset, f"qualification/{judge}.parquet")
+
+    def round_trips(self, dataset: str, tokenizer: str, vocoder: str, judge: str) -> str:
+        return self._path(dataset, f"round_trips/{tokenizer}/{vocoder}/{judge}.parquet")
+
+    def ceilings(self, dataset: str, tokenizer: str, vocoder: str, judge: str) -> str:
+        return self._path(dataset, f"ceilings/{tokenizer}/{vocoder}/{judge}.parquet")
+
+    def judging(self, dataset: str, model: str, judge: str) -> str:
+        return self._path(dataset, f"judging/{model}/{judge}.parquet")
+
+    def report(self, dataset: str, partial: bool = False) -> str:
+        return self._path(dataset, "report_partial" if partial else "report")
+
+    def verdict(self, dataset: str) -> str:
+        return self._path(dataset, "verdict.txt")
+
+    def index(self) -> str:
+        return f"{self.config.results}/index.html"
+
+    def log(self, dataset: str, name: str) -> str:
+        return self._path(dataset, f"logs/{name}.log")
+
+    def benchmark(self, dataset: str, name: str) -> str:
+        return self._path(dataset, f"benchmarks/{name}.tsv")
+
+    # ------------------------------------------------------------ what a report is made of
+
+    def codecs(self) -> list[tuple[str, str]]:
+        """(tokenizer, vocoder) of the models that can be heard, each once."""
+        models = self.config.models.values()
+        return sorted({(model.tokenizer, model.vocoder) for model in models if model.vocoder is not None})
+
+    def report_inputs(self, dataset: str) -> list[str]:
+        """Every table that the report of a dataset reads."""
+        config = self.config
+        audible, judges = config.audible(), list(config.judges)
+        tokenizers = sorted({model.tokenizer for model in config.models.values()})
+        return [
+            self.clips(dataset),
+            self.pairs(dataset),
+            self.audio_controls(dataset),
+            *(self.token_controls(dataset, tokenizer) for tokenizer in tokenizers),
+            *(self.likelihood(dataset, model) for model in config.models),
+            *(self.evaluators(dataset, model) for model in config.models),
+            *(self.continuations(dataset, model) for model in audible),
+            *(self.qualification(dataset, judge) for judge in judges),
+            *(self.ceilings(dataset, *codec, judge) for codec in self.codecs() for judge in judges),
+            *(self.judging(dataset, model, judge) for model in audible for judge in judges),
+        ]
+
+    def timings(self, dataset: str) -> list[tuple[str, str, Path]]:
+        """(stage, name, file) of the benchmark files that jobs have left."""
+        folder = Path(self._path(dataset, "benchmarks"))
+        found = []
+        for path in sorted(folder.rglob("*.tsv")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found.append((parts[0], "/".join(parts[1:]), path))
+        return found

@@ -1,0 +1,206 @@
+"""The identity of every stage's result, composed from configuration, content, code and versions.
+
+This is the one place that says what each stage depends on. Measurement modules know nothing of it. What does not
+change a number is left out: names and folders, the device, batch sizes, how many items are evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spokeneval.config import Config
+from spokeneval.config.block import Block
+from spokeneval.fingerprint import Fingerprints
+from spokeneval.identity import code_digest, digest, package_version
+from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS
+
+PACKAGES = {
+    "clips": ("soxr", "pyroomacoustics", "soundfile"),
+    "tokens": ("torch", "transformers", "soxr"),
+    "likelihood": ("torch", "transformers"),
+    "continuations": ("torch", "transformers"),
+    "embeddings": ("torch", "transformers", "onnxruntime", "soxr"),
+}
+"""Third-party packages whose release can change a stage's numbers."""
+
+
+class Stages:
+    """Identities under one configuration; each method returns a hex digest."""
+
+    def __init__(self, config: Config, fingerprints: Fingerprints) -> None:
+        self.config = config
+        self.fingerprints = fingerprints
+
+    # ------------------------------------------------------------ building blocks
+
+    def _versions(self, stage: str) -> dict[str, str]:
+        kept = self.config.accept_versions
+        return {name: kept.get(name, package_version(name)) for name in PACKAGES.get(stage, ())}
+
+    def _block(self, block: Block, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        """A block with paths replaced by the digests of what they hold."""
+        values = {name: value for name, value in block.model_dump(mode="json").items() if name not in without}
+        for key, (path, mark) in block.content_paths().items():
+            if key.partition(".")[0] in without:
+                continue
+            target: Any = values
+            *parents, last = key.split(".")
+            for parent in parents:
+                target = target[parent]
+            if mark.beside:
+                target[last] = [Path(path).name, self.fingerprints.digest(Path(path).parent)]
+            else:
+                target[last] = self.fingerprints.digest(path)
+        return values
+
+    def _identity(self, stage: str, code: tuple[str, ...], **parts: Any) -> str:
+        return digest({"stage": stage, "code": code_digest(*code), "versions": self._versions(stage), **parts})
+
+    # ------------------------------------------------------------ stages, in the order of the flow
+
+    def clips(self, dataset: str) -> str:
+        block = self.config.datasets[dataset]
+        kind = str(block.model_dump()["kind"])
+        code = ["spokeneval.datasets.base:clips_and_pairs", DATASETS.target(kind)]
+        screen = getattr(block, "screen", None)
+        if screen is not None:
+            code.append(JUDGES.target(screen.kind))
+        return self._identity("clips", tuple(code), block=self._block(block, without=("human_topline",)))
+
+    def tokens(self, tokenizer: str) -> str:
+        block = self.config.tokenizers[tokenizer]
+        code = ("spokeneval.tokens:encode_clips", self._target(TOKENIZERS, block))
+        return self._identity("tokens", code, block=self._block(block))
+
+    def _model(self, model: str) -> dict[str, Any]:
+        """What a model's numbers depend on, apart from its tokenizer's codes."""
+        return self._block(self.config.models[model], without=("family", "vocoder", "decoding", "device"))
+
+    def likelihood(self, model: str) -> str:
+        block = self.config.models[model]
+        code = ("spokeneval.likelihood:score_dataset", self._target(MODELS, block))
+        return self._identity("likelihood", code, block=self._model(model), tokens=self.tokens(block.tokenizer))
+
+    def evaluators(self, model: str) -> str:
+        settings = self.config.evaluators.model_dump(mode="json")
+        contexts = list(self.config.likelihood.contexts)
+        code = ("spokeneval.evaluators.views:evaluate",)
+        return self._identity(
+            "evaluators", code, settings=settings, contexts=contexts, likelihood=self.likelihood(model)
+        )
+
+    def audio_controls(self) -> str:
+        return self._identity("controls", ("spokeneval.controls:audio_controls",))
+
+    def token_controls(self, tokenizer: str) -> str:
+        return self._identity("controls", ("spokeneval.controls:token_controls",), tokens=self.tokens(tokenizer))
+
+    def vocoder(self, vocoder: str) -> dict[str, Any]:
+        block = self.config.vocoders[vocoder]
+        return {"block": self._block(block), "code": code_digest(self._target(VOCODERS, block))}
+
+    def continuations(self, model: str) -> str:
+        block = self.config.models[model]
+        assert block.vocoder is not None, model
+        code = ("spokeneval.continuations:continue_dataset", self._target(MODELS, block))
+        # More samples add rows and change none.
+        decoding = block.decoding.model_dump(mode="json", exclude={"samples_per_item"})
+        return self._identity(
+            "continuations",
+            code,
+            block=self._model(model),
+            decoding=decoding,
+            vocoder=self.vocoder(block.vocoder),
+            tokens=self.tokens(block.tokenizer),
+        )
+
+    def embeddings(self, judge: str) -> str:
+        """Embeddings of any audio by one judge: references and continuations alike."""
+        block = self.config.judges[judge]
+        code = ("spokeneval.embeddings:embed_audio", self._target(JUDGES, block))
+        return self._identity("embeddings", code, block=self._block(block))
+
+    def qualification(self, judge: str) -> str:
+        return self._identity("qualification", ("spokeneval.judging",), embeddings=self.embeddings(judge))
+
+    def round_trips(self, tokenizer: str, vocoder: str, judge: str) -> str:
+        return self._identity(
+            "round_trips",
+            ("spokeneval.judging",),
+            tokens=self.tokens(tokenizer),
+            vocoder=self.vocoder(vocoder),
+            embeddings=self.embeddings(judge),
+        )
+
+    def judging(self, model: str, judge: str) -> str:
+        return self._identity(
+            "judging",
+            ("spokeneval.judging",),
+            continuations=self.continuations(model),
+            samples=self.config.models[model].decoding.samples_per_item,
+            embeddings=self.embeddings(judge),
+        )
+
+    def report(self, dataset: str) -> str:
+        config = self.config
+        models = {
+            name: [model.family, model.tokenizer, model.vocoder, self.evaluators(name)]
+            for name, model in config.models.items()
+        }
+        return self._identity(
+            "report",
+            ("spokeneval.report",),
+            settings=config.report.model_dump(mode="json"),
+            topline=config.datasets[dataset].model_dump(mode="json")["human_topline"],
+            models=models,
+            audible=[self.continuations(name) for name in config.audible()],
+            judges={name: self.embeddings(name) for name in config.judges},
+        )
+
+    def all(self) -> dict[tuple[str, ...], str]:
+        """(stage, names...) -> identity, of everything that this configuration makes."""
+        config = self.config
+        audible = {name: model.vocoder for name, model in config.models.items() if model.vocoder is not None}
+        codecs = {(config.models[name].tokenizer, vocoder) for name, vocoder in audible.items()}
+        return {
+            **{("clips", name): self.clips(name) for name in config.datasets},
+            **{("tokens", name): self.tokens(name) for name in config.tokenizers},
+            **{("likelihood", name): self.likelihood(name) for name in config.models},
+            **{("evaluators", name): self.evaluators(name) for name in config.models},
+            ("audio_controls",): self.audio_controls(),
+            **{("token_controls", name): self.token_controls(name) for name in config.tokenizers},
+            **{("continuations", name): self.continuations(name) for name in audible},
+            **{("embeddings", name): self.embeddings(name) for name in config.judges},
+            **{("qualification", name): self.qualification(name) for name in config.judges},
+            **{
+                ("round_trips", *codec, judge): self.round_trips(*codec, judge)
+                for codec in codecs
+                for judge in config.judges
+            },
+            **{("judging", name, judge): self.judging(name, judge) for name in audible for judge in config.judges},
+            **{("report", name): self.report(name) for name in config.datasets},
+        }
+
+    @staticmethod
+    def _target(registry: Any, block: Block) -> str:
+        return str(registry.target(block.model_dump()["kind"]))
+
+
+def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
+    """Everything that a configuration names and that is neither there nor archived, as lines for people."""
+    sections: Mapping[str, Mapping[str, Block]] = {
+        "datasets": config.datasets,
+        "tokenizers": config.tokenizers,
+        "vocoders": config.vocoders,
+        "models": config.models,
+        "judges": config.judges,
+    }
+    missing = []
+    for section, blocks in sections.items():
+        for name, block in blocks.items():
+            for key, (path, _) in block.content_paths().items():
+                if not Path(path).exists() and not fingerprints.archived(path):
+                    missing.append(f"{section}.{name}.{key}: {path} is not there")
+    return missing
