@@ -62,15 +62,15 @@ def read_recording(source: Path | BinaryIO | bytes, name: str | None = None) -> 
     Raises ItemError naming the file where it cannot be read, is empty, or holds NaN or infinite samples.
     """
     label = name or (str(source) if isinstance(source, Path) else "audio")
+    if isinstance(source, Path) and not source.is_file():
+        raise ItemError(f"{label}: no such audio file")
     handle = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with sf.SoundFile(handle) as file:
             rate, channels, subtype = int(file.samplerate), int(file.channels), str(file.subtype)
             samples = file.read(dtype="float32", always_2d=True)
-    except FileNotFoundError:
-        raise ItemError(f"{label}: no such audio file") from None
     except (sf.LibsndfileError, OSError) as error:
-        size = Path(source).stat().st_size if isinstance(source, Path) and source.exists() else None
+        size = source.stat().st_size if isinstance(source, Path) else None
         what = "the file is empty (0 bytes)" if size == 0 else f"cannot be read as audio ({_plain(error)})"
         raise ItemError(f"{label}: {what}; expected WAV, FLAC, OGG or MP3") from error
     if len(samples) == 0:

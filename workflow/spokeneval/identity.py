@@ -244,5 +244,13 @@ def _entries_digest(entries: tuple[str, ...]) -> str:
 
 
 def code_digest(*entries: str) -> str:
-    """The digest of all code reached from entry points `module:name`."""
+    """The digest of all code reached from entry points `module:name`.
+
+    Raises LookupError where an entry point does not exist: it must not silently count for nothing.
+    """
+    for entry in entries:
+        module, _, name = entry.partition(":")
+        loaded = _load(module)
+        if loaded is None or (name and name not in loaded.bindings):
+            raise LookupError(f"entry point '{entry}': there is no such module or name")
     return _entries_digest(tuple(sorted(entries)))
