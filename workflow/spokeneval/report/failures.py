@@ -1,0 +1,76 @@
+"""What failed: rows by stage, name, task and reason.
+
+Conventions: a row that failed is counted here and nowhere averaged. Continuations that exist but cannot be judged (empty,
+silent, too short) are listed too; judges count them as wrong. A reason's numbers and ids are blanked for grouping only.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from spokeneval import tables
+from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.schemas import FAILURES
+
+_COLUMNS = ["stage", "name", "task", "kind", "reason", "example"]
+
+
+def _failed(frame: pl.DataFrame, stage: str, name: str | pl.Expr, example: str = "item_id") -> pl.DataFrame:
+    task = pl.col("task") if "task" in frame.columns else pl.lit("-")
+    return frame.filter(pl.col("status") != tables.OK).select(
+        pl.lit(stage).alias("stage"),
+        (pl.lit(name) if isinstance(name, str) else name).alias("name"),
+        task.alias("task"),
+        pl.col("status").alias("kind"),
+        pl.col("reason").fill_null("no reason recorded"),
+        pl.col(example).alias("example"),
+    )
+
+
+def failures_table(
+    inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.DataFrame, judging: pl.DataFrame
+) -> pl.DataFrame:
+    """One row per stage, name, task and reason, most frequent first. `clipped` continuations are listed as well."""
+    judged = judging.filter(pl.col("status") != tables.OK)
+    frames = [
+        _failed(pairs, "pairs", inputs.dataset),
+        _failed(scores.filter(pl.col("role") != "baseline"), "evaluators", pl.col("model")),
+        _failed(scores.filter(pl.col("role") == "baseline"), "controls", pl.col("model")),
+        _failed(judged.filter(pl.col("source") == "prompt"), "qualification", pl.col("judge")),
+        _failed(
+            judged.filter(pl.col("source").str.ends_with("round_trip")),
+            "round_trips",
+            pl.col("name") + " / " + pl.col("judge"),
+        ),
+        _failed(
+            judged.filter((pl.col("source") != "prompt") & ~pl.col("source").str.ends_with("round_trip")),
+            "judging",
+            pl.col("name") + " / " + pl.col("judge"),
+        ),
+    ]
+    columns = ["clip_id", "status", "reason"]
+    for model, path in inputs.continuations.items():
+        frame = tables.read_table(path, tables.CONTINUATIONS, columns=columns)
+        frames.append(_failed(frame, "continuations", model, example="clip_id"))
+    rows = pl.concat([frame.select(_COLUMNS).cast(pl.String) for frame in frames])
+    # "clip 3fa91c: 12 frames" and "clip 77e0b1: 9 frames" are one reason.
+    plain = pl.col("reason").str.replace_all(r"\b(?:[0-9a-f]{12,}|\d+(?:\.\d+)?)\b", "#")
+    return (
+        rows.with_columns(group=plain)
+        .group_by("stage", "name", "task", "kind", "group")
+        .agg(
+            pl.len().cast(pl.Int64).alias("n_rows"),
+            pl.col("example").n_unique().cast(pl.Int64).alias("n_items"),
+            pl.col("example").min(),
+            pl.col("reason").min().alias("_first"),
+            pl.col("reason").n_unique().alias("_different"),
+        )
+        .with_columns(reason=pl.when(pl.col("_different") == 1).then(pl.col("_first")).otherwise(pl.col("group")))
+        .select(FAILURES.arrow.names)
+        .sort(["n_rows", "stage", "name", "task", "reason"], descending=[True, False, False, False, False])
+    )
+
+
+def n_failed_rows(failures: pl.DataFrame) -> int:
+    """Rows with status 'failed' (a continuation that is merely silent or clipped did not fail)."""
+    return int(failures.filter(pl.col("kind") == tables.FAILED)["n_rows"].sum())

@@ -1,0 +1,147 @@
+"""What a report is made from: paths of tables, and a plain description of what made them.
+
+Conventions
+-----------
+- A report reads tables and descriptions only: no model, no configuration, no network.
+- Shares (accuracies) are in [0, 1] in every table; pages and consoles print percent. Human toplines come in percent,
+  as they are published.
+- A table that a run could not make is absent from the dictionaries here, and named in `missing`: the report is then
+  marked INCOMPLETE. A table that does not apply (a model without a vocoder has no continuations) is simply absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spokeneval.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model as the report names and groups it."""
+
+    name: str
+    family: str
+    tokenizer: str
+    vocoder: str | None = None
+    """None where the model cannot be heard."""
+    parameters: int | None = None
+    label: str = ""
+    """One line about it (training, size); may be empty."""
+
+
+@dataclass(frozen=True)
+class JudgeEntry:
+    name: str
+    kind: str
+    attribute: str
+    """What it hears: speaker, scene, level, naturalness ..."""
+    naturalness: bool = False
+    """True where it gives a number on its own scale instead of embeddings."""
+    trivial: bool = False
+    """True where it hears level or spectrum only: if it qualifies, channel cues solve the task."""
+    crop_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Topline:
+    value: float
+    """Human accuracy in percent."""
+    source: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one job cost."""
+
+    stage: str
+    name: str
+    seconds: float
+    max_rss_mb: float | None = None
+    cpu_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    n_listen_items: int = 4
+    audio_budget_mb: float = 10.0
+    """Megabytes (1e6 bytes, as embedded) of audio in the page; what does not fit is left out, and counted."""
+    seed: int = 0
+    primary_window_s: float = 0.5
+    confidence: float = 0.95
+    n_draws: int = 10_000
+    primary_evaluators: tuple[str, ...] = (
+        "localized",
+        "global",
+        "continuation",
+        "global_norm",
+        "localized_norm",
+        "windowed_matched",
+    )
+    """The primary family, fixed beforehand; the first one that a task has ranks the models."""
+    primary_unconditional: str = "retokenise"
+    primary_convention: str = "default"
+    control_tasks: tuple[str, ...] = ("splice_control",)
+    """Tasks that measure a cue and no attribute: shown, left out of means and of agreement."""
+    qualification_threshold: float = 0.75
+    """What a judge's interval is held against where a task has no human topline; a share."""
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that a report reads. Dictionaries are keyed by the names of models, judges, tokenizers."""
+
+    dataset: str
+    pairs: Path
+    clips: Path
+    models: dict[str, ModelEntry]
+    judges: dict[str, JudgeEntry] = field(default_factory=dict)
+    likelihood: dict[str, Path] = field(default_factory=dict)
+    evaluators: dict[str, Path] = field(default_factory=dict)
+    controls: dict[str, Path] = field(default_factory=dict)
+    """"audio", and one entry a tokenizer: baseline rows in the schema of evaluators."""
+    continuations: dict[str, Path] = field(default_factory=dict)
+    judging: dict[tuple[str, str], Path] = field(default_factory=dict)
+    """(model, judge) -> its judging table (sources model, other_item, copy)."""
+    qualification: dict[str, Path] = field(default_factory=dict)
+    """judge -> judging table with source 'prompt'."""
+    ceilings: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """"tokenizer-vocoder" -> judge -> judging table with the round trips."""
+    timings: list[Timing] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """What a complete report would hold and this one does not; not empty marks it INCOMPLETE."""
+    human_topline: dict[str, Topline] = field(default_factory=dict)
+    settings: ReportSettings = field(default_factory=ReportSettings)
+    signature: dict[str, Any] = field(default_factory=dict)
+    """version, data (name and identity), and whatever else was run, as text."""
+
+    def __post_init__(self) -> None:
+        for kind, names in (
+            ("likelihood", self.likelihood),
+            ("evaluators", self.evaluators),
+            ("continuations", self.continuations),
+            ("judging", {model for model, _ in self.judging}),
+        ):
+            unknown = sorted(set(names) - set(self.models))
+            if unknown:
+                raise ConfigError(f"report: '{kind}' names {unknown}, which are not among the models")
+        judges = {judge for _, judge in self.judging} | set(self.qualification)
+        judges |= {judge for by_judge in self.ceilings.values() for judge in by_judge}
+        if judges - set(self.judges):
+            raise ConfigError(f"report: tables of the judges {sorted(judges - set(self.judges))} have no judge entry")
+
+    @property
+    def incomplete(self) -> bool:
+        return bool(self.missing)
+
+    def topline(self, task: str) -> float | None:
+        """Human accuracy of a task as a share, or None."""
+        entry = self.human_topline.get(task)
+        return None if entry is None else entry.value / 100
+
+    def codec(self, model: str) -> str | None:
+        """The key of `ceilings` that a model belongs to; None where it cannot be heard."""
+        entry = self.models[model]
+        return None if entry.vocoder is None else f"{entry.tokenizer}-{entry.vocoder}"
