@@ -16,6 +16,7 @@ rule references:
         runtime=asked("judging", "runtime"),
     params:
         identity=lambda wildcards: IDENTITIES["qualification", wildcards.judge],
+        embeddings=lambda wildcards: IDENTITIES["embeddings", wildcards.judge],
     message:
         "{wildcards.dataset}: judge {wildcards.judge} listens to the references"
     script:
@@ -43,6 +44,9 @@ rule round_trips:
     params:
         identity=lambda wildcards: IDENTITIES[
             "round_trips", wildcards.tokenizer, wildcards.vocoder, wildcards.judge
+        ],
+        embeddings=lambda wildcards: IDENTITIES[
+            "round_trip_embeddings", wildcards.tokenizer, wildcards.vocoder, wildcards.judge
         ],
     message:
         "{wildcards.dataset}: judge {wildcards.judge} listens to {wildcards.tokenizer} through {wildcards.vocoder}"

@@ -30,8 +30,6 @@ rule index:
         LAYOUT.index(),
     log:
         f"{CFG.results}/index.log",
-    params:
-        datasets=sorted(CFG.datasets),
     message:
         "linking the reports"
     script:

@@ -23,7 +23,7 @@ class _Tee:
 
 
 def run(snakemake, function_name):
-    """Call `spokeneval.jobs.<function_name>(config, identity=..., threads=..., **wildcards)`."""
+    """Call `spokeneval.jobs.<function_name>(config, threads=..., **params, **wildcards)`."""
     threads = str(snakemake.threads)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[name] = threads
@@ -38,14 +38,14 @@ def run(snakemake, function_name):
     try:
         getattr(jobs, function_name)(
             load_config(snakemake.config),
-            identity=snakemake.params.get("identity", ""),
             threads=snakemake.threads,
+            **dict(snakemake.params.items()),
             **dict(snakemake.wildcards.items()),
         )
     except SpokenevalError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {line}", file=log)  # the logger shows it, once
         sys.exit(1)
     except OSError as error:
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"error: {type(error).__name__}: {error}", file=log)
         sys.exit(1)

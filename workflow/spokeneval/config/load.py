@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from spokeneval.config.block import Block
-from spokeneval.config.blocks import BLOCKS, DatasetBlock, ModelBlock, PluginBlock
+from spokeneval.config.blocks import BLOCKS, DatasetBlock, JudgeBlock, ModelBlock, PluginBlock
 from spokeneval.config.root import Config
 from spokeneval.errors import ConfigError
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry, closest_match
@@ -77,7 +77,7 @@ def _block(section: str, key: Any, entry: Any, registry: Registry, problems: lis
 
 
 def _plugin_block(section: str) -> type[Block]:
-    common = {"models": ModelBlock, "datasets": DatasetBlock}.get(section)
+    common = {"models": ModelBlock, "datasets": DatasetBlock, "judges": JudgeBlock}.get(section)
     if common is None:
         return PluginBlock
     return type(f"Plugin{common.__name__}", (common,), {"model_config": PluginBlock.model_config})

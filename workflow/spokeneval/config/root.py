@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, StringConstraints
 
 from spokeneval.config.block import Block
-from spokeneval.config.blocks import DatasetBlock, ModelBlock
+from spokeneval.config.blocks import DatasetBlock, JudgeBlock, ModelBlock
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
 """Names become file names: letters, digits, '.', '_', '+', '-', at most 100 characters."""
@@ -79,7 +79,7 @@ class Config(Block):
     tokenizers: dict[Name, SerializeAsAny[Block]] = Field(description="name -> tokenizer")
     vocoders: dict[Name, SerializeAsAny[Block]] = Field(default_factory=dict, description="name -> vocoder")
     models: dict[Name, SerializeAsAny[ModelBlock]] = Field(description="name -> model")
-    judges: dict[Name, SerializeAsAny[Block]] = Field(default_factory=dict, description="name -> judge")
+    judges: dict[Name, SerializeAsAny[JudgeBlock]] = Field(default_factory=dict, description="name -> judge")
     likelihood: Likelihood = Field(default_factory=lambda: Likelihood())
     evaluators: Evaluators = Field(default_factory=lambda: Evaluators())
     report: Report = Field(default_factory=lambda: Report())

@@ -4,7 +4,7 @@ Conventions
 -----------
 - SNR in dB is 10 log10 of the energy of the speech over that of the noise, both as they are in the mixture, over the
   samples **after the transition**: there it is what was asked for, in both members of an item.
-- Gains as SALMon's (arXiv 2409.07437): g^2 = 10^(-snr/10) Es/En; the speech gets 1/sqrt(1+g^2), the noise g/sqrt(1+g^2).
+- Gains as SALMon's (arXiv 2409.07437): g^2 = 10^(-snr/10) Es/En; speech gets 1/sqrt(1+g^2), noise g/sqrt(1+g^2).
   The noise is first brought to the speech's energy (Es = En), so that speech and mixture have the same gain whatever
   the noise.
 - One gain for a noise from the beginning of a clip to its end: it does not step at the transition.

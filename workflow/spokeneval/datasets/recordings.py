@@ -73,7 +73,7 @@ def read_table(path: Path, required: Collection[str]) -> pl.DataFrame:
         if path.suffix.lower() in {".parquet", ".pq"}:
             frame = pl.read_parquet(path)
         else:
-            frame = pl.read_csv(path, infer_schema=False, missing_utf8_is_empty_string=False)
+            frame = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())[:200]
         raise ConfigError(f"{path}: cannot be read as a table ({detail}); expected CSV (UTF-8) or parquet") from error
@@ -120,7 +120,8 @@ def read_lines(path: Path) -> tuple[Line, ...]:
 def inside(path: str) -> str | None:
     """The path with '/', or None where it is absolute or leads out of its folder."""
     pure = PurePosixPath(path.replace("\\", "/"))
-    outside = pure.is_absolute() or ".." in pure.parts or ":" in path.partition("/")[0]
+    drive = path[:1].isalpha() and path[1:2] == ":"
+    outside = pure.is_absolute() or ".." in pure.parts or drive
     return None if outside else str(pure)
 
 
@@ -205,8 +206,8 @@ class Recordings:
 
     def _unusable(self, bad: list[str]) -> ConfigError:
         return ConfigError(
-            f"{self.table}: {len(bad)} of {len(self.lines)} recordings cannot be used: {listed(bad)}. Mend them or take "
-            "them out of the table (a benchmark made of fewer recordings is another benchmark)"
+            f"{self.table}: {len(bad)} of {len(self.lines)} recordings cannot be used: {listed(bad)}. Mend them or "
+            "take them out of the table (a benchmark made of fewer recordings is another benchmark)"
         )
 
 

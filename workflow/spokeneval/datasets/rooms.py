@@ -53,7 +53,9 @@ def draw_rooms(rng: np.random.Generator) -> list[Room]:
     rooms = []
     for kind, (size, (shortest, longest)) in _KINDS.items():
         for number in range(2 * _ROOMS_PER_KIND_AND_FOLD):
-            length, width, height = (float(side * factor) for side, factor in zip(size, rng.uniform(0.9, 1.1, 3)))
+            length, width, height = (
+                float(side * factor) for side, factor in zip(size, rng.uniform(0.9, 1.1, 3), strict=True)
+            )
             near, far = rng.uniform(0.2, 0.35, 2), rng.uniform(0.6, 0.8, 2)
             rooms.append(
                 Room(

@@ -66,7 +66,8 @@ def screen_voices(judge: EmbeddingJudge, voices: Mapping[str, Iterable[Waveform]
         if len(rows) >= MIN_RECORDINGS:
             embedded[speaker] = np.stack(rows)
     return {
-        frozenset((one, two)): separation(embedded[one], embedded[two]) for one, two in combinations(sorted(embedded), 2)
+        frozenset((one, two)): separation(embedded[one], embedded[two])
+        for one, two in combinations(sorted(embedded), 2)
     }
 
 

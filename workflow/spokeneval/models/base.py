@@ -41,6 +41,8 @@ class ScoredSequence:
     n_frames: IntArray
     step: IntArray
     """Step of the model that predicted it, counted from 0."""
+    n_dropped_frames: int = 0
+    """Oldest frames that were left out because the model's context is too short."""
 
     @property
     def target(self) -> NDArray[np.int64]:

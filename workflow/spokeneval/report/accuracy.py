@@ -2,12 +2,12 @@
 
 Conventions
 -----------
-- An item is right where the right clip scores better (lower NLL); a tie counts one half. Accuracy is the mean over the
-  items with a verdict. Failed items are counted beside it and never enter it.
+- An item is right where the right clip scores better (lower NLL); a tie counts one half. Accuracy is the mean over
+  the items with a verdict. Failed items are counted beside it and never enter it.
 - `n_items` counts every item of the task in the pairs table, so that nothing is lost between the stages.
 - Intervals resample clusters (speakers, noises, rooms); Wilson, as if items were independent, stands beside.
-- Primary evaluators are fixed by the settings before any result is seen; the first of them that a task has is the task's
-  headline, which ranks the models.
+- Primary evaluators are fixed by the settings before any result is seen; the first of them that a task has is the
+  task's headline, which ranks the models.
 """
 
 from __future__ import annotations

@@ -76,31 +76,34 @@ def trace(positive: Points, negative: Points, window_s: float, from_s: float, to
     values = [value for line in (positive, negative) for start, end, value in line if end > from_s and start < to_s]
     if not values:
         return Markup("")
-    low, high = np.floor(min(values)), min(0.0, float(np.ceil(max(values))))
+    low, high = float(np.floor(min(values))), min(0.0, float(np.ceil(max(values))))
     span = max(high - low, 1.0)
 
     def x(seconds: float) -> float:
         clamped = min(max(seconds, from_s), to_s)
-        return LEFT + (WIDTH - LEFT - 4) * (clamped - from_s) / (to_s - from_s)
+        return LEFT + (WIDTH - LEFT - 14) * (clamped - from_s) / (to_s - from_s)
 
     def y(value: float) -> float:
         return 6 + (HEIGHT - BOTTOM - 6) * (high - value) / span
 
     parts = [f'<svg viewBox="0 0 {_n(WIDTH)} {_n(HEIGHT)}" role="img" aria-label="log-probability over time">']
-    parts.append(
-        f'<rect class="window" x="{_n(x(0))}" y="6" width="{_n(x(window_s) - x(0))}" height="{_n(HEIGHT - BOTTOM - 6)}"/>'
-    )
+    box = f'y="6" width="{_n(x(window_s) - x(0))}" height="{_n(HEIGHT - BOTTOM - 6)}"'
+    parts.append(f'<rect class="window" x="{_n(x(0))}" {box}/>')
     for value in _ticks(low, high):
-        parts.append(f'<line class="axis" x1="{_n(LEFT)}" y1="{_n(y(value))}" x2="{_n(WIDTH - 4)}" y2="{_n(y(value))}"/>')
-        parts.append(f'<text class="tick" x="{_n(LEFT - 4)}" y="{_n(y(value) + 3)}" text-anchor="end">{value:g}</text>')
-    for value in np.arange(np.ceil(from_s * 2) / 2, to_s + 1e-9, 0.5):
         parts.append(
-            f'<text class="tick" x="{_n(x(float(value)))}" y="{_n(HEIGHT - 4)}" text-anchor="middle">{value:g} s</text>'
+            f'<line class="axis" x1="{_n(LEFT)}" y1="{_n(y(value))}" x2="{_n(WIDTH - 14)}" y2="{_n(y(value))}"/>'
         )
+        parts.append(f'<text class="tick" x="{_n(LEFT - 4)}" y="{_n(y(value) + 3)}" text-anchor="end">{value:g}</text>')
+    parts += [
+        f'<text class="tick" x="{_n(x(float(value)))}" y="{_n(HEIGHT - 4)}" text-anchor="middle">{value:g} s</text>'
+        for value in np.arange(np.ceil(from_s * 2) / 2, to_s + 1e-9, 0.5)
+    ]
     parts.append(f'<line class="cut" x1="{_n(x(0))}" y1="6" x2="{_n(x(0))}" y2="{_n(HEIGHT - BOTTOM)}"/>')
     for name, line in (("line-neg", negative), ("line-pos", positive)):
         points = " ".join(
-            f"{_n(x(start))},{_n(y(v))} {_n(x(end))},{_n(y(v))}" for start, end, v in line if end > from_s and start < to_s
+            f"{_n(x(start))},{_n(y(v))} {_n(x(end))},{_n(y(v))}"
+            for start, end, v in line
+            if end > from_s and start < to_s
         )
         parts.append(f'<polyline class="{name}" points="{points}"/>')
     parts.append("</svg>")

@@ -1,7 +1,8 @@
 """What failed: rows by stage, name, task and reason.
 
-Conventions: a row that failed is counted here and nowhere averaged. Continuations that exist but cannot be judged (empty,
-silent, too short) are listed too; judges count them as wrong. A reason's numbers and ids are blanked for grouping only.
+Conventions: a row that failed is counted here and nowhere averaged. Continuations that exist but cannot be judged
+(empty, silent, too short) are listed too; judges count them as wrong. A reason's numbers and ids are blanked for
+grouping only.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def failures_table(
         )
         .with_columns(reason=pl.when(pl.col("_different") == 1).then(pl.col("_first")).otherwise(pl.col("group")))
         .select(FAILURES.arrow.names)
-        .sort(["n_rows", "stage", "name", "task", "reason"], descending=[True, False, False, False, False])
+        .sort(
+            ["n_rows", "stage", "name", "task", "kind", "reason"], descending=[True, False, False, False, False, False]
+        )
     )
 
 

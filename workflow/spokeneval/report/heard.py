@@ -2,16 +2,19 @@
 
 Conventions
 -----------
-- The share of items whose audio is nearer to the right continuation than to the wrong one (cosine), ties one half; all
-  samples of an item are averaged first, so that items count alike. Naturalness is a mean on the judge's own scale.
-- Empty, silent and too short continuations count as wrong and are counted (`n_unusable`); rows that failed are counted and
-  enter no mean.
+- The share of items whose audio is nearer to the right continuation than to the wrong one (cosine), ties one half;
+  all samples of an item are averaged first, so that items count alike. Naturalness is a mean on the judge's own
+  scale.
+- Empty, silent and too short continuations count as wrong and are counted (`n_unusable`); rows that failed are
+  counted and enter no mean.
 - Ceilings: `prompt_round_trip` (attribute: the prompt through the codec, judged as a continuation is) and
-  `positive_round_trip` (self: shares words and noise with the right clip, so no continuation reaches it).
-  Floor: `other_item`, continuations of other items.
+  `positive_round_trip` (self: shares words and noise with the right clip, so no continuation reaches it). Floor:
+  `other_item`, continuations of other items.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import polars as pl
 
@@ -43,15 +46,15 @@ def model_judging_table(inputs: ReportInputs, pairs: pl.DataFrame, judging: pl.D
         if task_items.is_empty():
             continue
         clusters = task_items["cluster_code"].to_numpy()
-        common = {"n_draws": settings.n_draws, "seed": settings.seed, "confidence": settings.confidence}
+        means = partial(cluster_means, n_draws=settings.n_draws, seed=settings.seed, confidence=settings.confidence)
         cells, verdicts = cell_matrix(of_task, task_items, cells_by, "verdict")
         _, margins = cell_matrix(of_task, task_items, cells_by, "margin")
         _, values = cell_matrix(of_task, task_items, cells_by, "score")
-        shares = cluster_means(verdicts, clusters, **common)
-        scores = cluster_means(values, clusters, shares=False, **common)
-        margin = cluster_means(margins, clusters, n_draws=1, seed=0)
+        shares = means(verdicts, clusters)
+        scores = means(values, clusters, shares=False)
+        margin = cluster_means(margins, clusters, n_draws=1, seed=0, shares=False)
         for k, cell in enumerate(cells.iter_rows(named=True)):
-            natural = inputs.judges[cell["judge"]].naturalness
+            natural = cell["judge"] in inputs.judges and inputs.judges[cell["judge"]].naturalness
             used = scores if natural else shares
             found.append(
                 cell

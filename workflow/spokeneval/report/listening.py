@@ -3,14 +3,16 @@
 Conventions
 -----------
 - Items are drawn by a seed, task by task in turn, among those that did not fail: never picked for what models did.
-- Audio is embedded as the FLAC that the tables hold (a model's continuation without its prompt), item by item until the
-  budget is spent; what is left out is counted and said.
-- A trace is the log-probability in nats of the units of a frame, averaged over codebooks, from 0.5 s before the transition.
+- Audio is embedded as the FLAC that the tables hold (a model's continuation without its prompt), item by item until
+  the budget is spent; what is left out is counted and said.
+- A trace is the log-probability in nats of the units of a frame, averaged over codebooks, from 0.5 s before the
+  transition.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,7 +160,7 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
             HeardItem(
                 item["item_id"],
                 item["task"],
-                item["labels"],
+                "; ".join(f"{key} {value}" for key, value in json.loads(item["labels"]).items()),
                 cut / item["sample_rate"],
                 players,
                 continuations,

@@ -2,8 +2,10 @@
 
 Conventions
 -----------
-- NLL in nats. Time is in seconds from the transition: a unit of frame f lies at f * hop / rate - transition / clip rate.
-- Units of one frame (several codebooks) are averaged, so that a trace has one value a frame; marks have no place in time.
+- NLL in nats. Time is in seconds from the transition: a unit of frame f lies at f * hop / rate - transition / clip
+  rate.
+- Units of one frame (several codebooks) are averaged, so that a trace has one value a frame; marks have no place in
+  time.
 - The profile bins units by the middle of their span, in bins of at least one frame, an edge at the transition.
 """
 

@@ -3,10 +3,11 @@
 Conventions
 -----------
 - `values` is (n_items, n_cells), NaN where an item has none in a cell; a cell's mean is over its own items.
-- Whole clusters are drawn with replacement, the same draws for every cell, so that cells can be compared; the interval is
-  the percentile interval of the mean over the items drawn (`spokeneval.statistics.intervals` does it for one mean).
-- Where all clusters agree (every item right), a bootstrap would print a point, which reads as certainty: the interval is
-  then Wilson's for as many independent observations as there are clusters (shares), or none (other values).
+- Whole clusters are drawn with replacement, the same draws for every cell, so that cells can be compared; the
+  interval is the percentile interval of the mean over the items drawn (`spokeneval.statistics.intervals` does it
+  for one mean).
+- Where all clusters agree, a bootstrap would print a point, which reads as certainty. Shares of exactly 0 or 1 then get
+  Wilson's interval for as many independent observations as there are clusters; anything else (all ties) gets none.
 - Fewer than two clusters: no interval.
 """
 
@@ -70,14 +71,19 @@ def cluster_means(
             with np.errstate(invalid="ignore", divide="ignore"):
                 draws = (weights @ sums[:, cells]) / (weights @ counts[:, cells])
             low[cells], high[cells] = _quantiles(draws, tails)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_cluster = sums / counts
+    spread = np.nan_to_num(
+        np.fmax.reduce(by_cluster, axis=0, initial=-np.inf) - np.fmin.reduce(by_cluster, axis=0, initial=np.inf)
+    )
     note: list[str | None] = [None] * n_cells
     for cell in range(n_cells):
         if n[cell] == 0:
             note[cell] = "no item has a value"
         elif n_clusters[cell] < 2:
             note[cell] = "all items are of one cluster: no interval"
-        elif np.isclose(low[cell], high[cell], rtol=0, atol=1e-12):
-            if shares:
+        elif spread[cell] <= 1e-12 * max(1.0, abs(mean[cell])):
+            if shares and mean[cell] in (0.0, 1.0):
                 bounds = wilson(float(mean[cell] * n_clusters[cell]), int(n_clusters[cell]), confidence)
                 low[cell], high[cell] = bounds.low, bounds.high
                 note[cell] = "all clusters agree: Wilson over clusters"

@@ -1,7 +1,7 @@
 """The schemas of the tables that a report writes; `spokeneval.tables` writes and checks them.
 
-Conventions: shares in [0, 1]; `low`, `high` are the bounds of the interval at the confidence in the signature, null where none
-can be had (`note` says why); counts are of items unless said.
+Conventions: shares in [0, 1]; `low`, `high` are the bounds of the interval at the confidence in the signature, null
+where none can be had (`note` says why); counts are of items unless said.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _MIN_SAMPLES = 2 * ctranslate2.HOP_SAMPLES
 class WhisperKMeans:
     """De-duplicated k-means units of a Whisper encoder."""
 
-    def __init__(self, encoder: str | Path, codebook: str | Path, layer: int = 2) -> None:
+    def __init__(self, encoder: str | Path, codebook: str | Path, layer: int = 4) -> None:
         """encoder: folder with model.bin (CTranslate2). Raises ConfigError where encoder and codebook do not fit."""
         self._encoder = ctranslate2.WhisperEncoder(Path(encoder), layer)
         self._centroids = read_codebook(Path(codebook), {"centroids": (-1, -1)})["centroids"]

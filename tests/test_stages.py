@@ -1,0 +1,185 @@
+"""What each stage's identity depends on: tested on configurations alone, no job is run."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+
+from spokeneval import stages
+from spokeneval.config import load_config
+from spokeneval.fingerprint import Fingerprints
+from spokeneval.stages import Stages, missing_resources
+
+CONFIG = """
+datasets: {demo: {kind: consistency, recordings: data/r.csv, tasks: {speaker: 3}}}
+tokenizers:
+  rvq: {kind: mel_rvq, codebook: books/rvq.safetensors}
+  whisper: {kind: whisper_kmeans, encoder: whisper, codebook: books/whisper.safetensors}
+vocoders: {gl: {kind: griffin_lim}}
+models:
+  a: {path: models/a, tokenizer: rvq, vocoder: gl}
+  b: {path: models/b, tokenizer: rvq, vocoder: gl}
+  u: {path: models/u, tokenizer: whisper}
+judges: {level: {kind: rms_level}, speaker: {kind: resemblyzer, weights: judge.pt}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ("data/r.csv", "books/rvq.safetensors", "books/whisper.safetensors", "judge.pt", "whisper/model.bin"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    for model in "abu":
+        (tmp_path / "models" / model).mkdir(parents=True)
+        (tmp_path / "models" / model / "model.safetensors").write_text(model)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def identities(config: dict[str, Any]) -> dict[tuple[str, ...], str]:
+    from pathlib import Path
+
+    return Stages(load_config(config), Fingerprints(Path("lock.json"))).all()
+
+
+def changed(edit, folder=None) -> set[str]:
+    """Which identities move, as "stage name name", when a configuration (or a file) is edited."""
+    config = yaml.safe_load(CONFIG)
+    before = identities(config)
+    edited = copy.deepcopy(config)
+    edit(edited)
+    after = identities(edited)
+    return {" ".join(key) for key in before.keys() & after.keys() if before[key] != after[key]}
+
+
+HEARD = {"a": {"continuations a", "judging a level", "judging a speaker"}}
+SCORED = {"a": {"likelihood a", "evaluators a"}, "u": {"likelihood u", "evaluators u"}}
+REPORT = {"report demo"}
+
+
+def test_nothing_moves_by_itself(folder):
+    assert changed(lambda config: None) == set()
+
+
+def test_new_weights_move_their_model_only(folder):
+    def edit(config):
+        (folder / "models/a/model.safetensors").write_text("other")
+
+    assert changed(edit) == SCORED["a"] | HEARD["a"] | REPORT
+
+
+def test_the_same_weights_elsewhere_move_nothing(folder):
+    def edit(config):
+        (folder / "models/a").rename(folder / "moved")
+        config["models"]["a"]["path"] = "moved"
+
+    assert changed(edit) == set()
+
+
+def test_device_family_and_names_move_no_measurement(folder):
+    def edit(config):
+        config["models"]["a"] |= {"device": "cuda", "family": "mine"}
+
+    assert changed(edit) == REPORT
+
+
+def test_decoding_moves_what_is_heard_and_not_what_is_scored(folder):
+    def edit(config):
+        config["models"]["a"]["decoding"] = {"temperature": 0.5}
+
+    assert changed(edit) == HEARD["a"] | REPORT
+
+
+def test_more_samples_keep_the_continuations_that_there_are(folder):
+    def edit(config):
+        config["models"]["a"]["decoding"] = {"samples_per_item": 3}
+
+    assert changed(edit) == {"judging a level", "judging a speaker"} | REPORT
+
+
+def test_sequence_convention_moves_the_model(folder):
+    def edit(config):
+        config["models"]["a"]["sequence"] = {"bos": None}
+
+    assert changed(edit) == SCORED["a"] | HEARD["a"] | REPORT
+
+
+def test_a_codebook_moves_its_tokenizer_and_its_models_only(folder):
+    def edit(config):
+        (folder / "books/whisper.safetensors").write_text("other")
+
+    assert changed(edit) == {"tokens whisper", "token_controls whisper"} | SCORED["u"] | REPORT
+
+
+def test_a_window_moves_views_only(folder):
+    def edit(config):
+        config["evaluators"] = {"windows_s": [0.1]}
+
+    assert changed(edit) == {"evaluators a", "evaluators b", "evaluators u"} | REPORT
+
+
+def test_report_settings_move_the_report_only(folder):
+    assert changed(lambda config: config.update(report={"n_listen_items": 1})) == REPORT
+
+
+def test_a_recording_or_a_limit_moves_the_clips_only(folder):
+    def edit(config):
+        (folder / "data/one.wav").write_text("audio")
+
+    assert changed(edit) == {"clips demo"}
+    assert changed(lambda config: config["datasets"]["demo"].update(limit=2)) == {"clips demo"}
+
+
+def test_a_judge_moves_its_own(folder):
+    def edit(config):
+        (folder / "judge.pt").write_text("other")
+
+    moved = changed(edit)
+    assert moved == {
+        "embeddings speaker",
+        "qualification speaker",
+        "round_trips rvq gl speaker",
+        "judging a speaker",
+        "judging b speaker",
+        "report demo",
+    }
+
+
+def test_another_release_of_a_package_moves_its_stages_unless_the_old_one_is_accepted(folder, monkeypatch):
+    real = stages.package_version
+
+    def upgraded(config):
+        monkeypatch.setattr(stages, "package_version", lambda name: "99" if name == "onnxruntime" else real(name))
+
+    moved = changed(upgraded)
+    assert "embeddings level" in moved
+    assert not [key for key in moved if key.startswith(("likelihood", "tokens", "continuations"))]
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+
+    def accepted(config):
+        upgraded(config)
+        config["accept_versions"] = {"onnxruntime": real("onnxruntime")}
+
+    assert changed(accepted) == set()
+
+
+def test_what_is_missing_is_listed_before_anything_runs_and_archived_weights_are_not(folder):
+    from pathlib import Path
+
+    config = load_config(yaml.safe_load(CONFIG))
+    prints = Fingerprints(Path("lock.json"))
+    Stages(config, prints).all()
+    prints.save()
+    for path in (folder / "models/a/model.safetensors", folder / "judge.pt"):
+        path.unlink()
+    (folder / "models/a").rmdir()
+    later = Fingerprints(Path("lock.json"))
+    assert missing_resources(config, later) == []
+    (folder / "lock.json").unlink()
+    missing = missing_resources(config, Fingerprints(Path("lock.json")))
+    assert missing == ["models.a.path: models/a is not there", "judges.speaker.weights: judge.pt is not there"]

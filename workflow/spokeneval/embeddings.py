@@ -1,0 +1,278 @@
+"""Embeddings: every audio that a judge hears, heard once.
+
+Conventions
+-----------
+- Audio is addressed by its content: `audio_id` is the clip_id (sha256 of PCM and rate), so that references, free clips
+  and continuations share one store per judge, and a new model costs its own continuations only. Audio whose samples do
+  not give its audio_id is refused: it was changed after it was stored.
+- Round trips are addressed by the clip they come from, in a store of their own (tokenizer, vocoder and judge).
+- Audio is resampled once, from its native rate to the judge's. The crop is the judge's own, and the same for
+  whatever it hears: prompts, continuations and references.
+- What a judge cannot take (silent, too short for it) is a failed row with the judge's reason, and fails no other.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import polars as pl
+import soundfile as sf
+from numpy.typing import NDArray
+
+from spokeneval.audio import decode_flac, make_clip, pcm_digest, resample
+from spokeneval.errors import ArtefactError, ItemError
+from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
+from spokeneval.store import PartStore
+from spokeneval.tables import FAILED, OK
+from spokeneval.tokenizers.base import Tokenizer
+from spokeneval.tokens import iterate_codes
+from spokeneval.vocoders.base import Vocoder
+
+Judge = EmbeddingJudge | NaturalnessJudge
+Row = dict[str, Any]
+Waveform = NDArray[np.float32]
+
+REFERENCE_ROLES = ("prompt", "continuation_positive", "continuation_negative")
+JUDGED_STATUSES = (OK, "clipped")
+"""Continuations of these statuses are heard; empty, silent and too short ones count as wrong unheard."""
+COPY_S = 1.0
+"""The baseline `copy` repeats this many seconds from the prompt's end."""
+
+
+class Counts(NamedTuple):
+    n_embedded: int
+    """Audios that were heard now, failures among them."""
+    n_failed: int
+    n_reused: int
+    """Audios that the store held."""
+
+
+# ---------------------------------------------------------------- which audio
+
+
+def reference_ids(pairs: pl.DataFrame) -> list[str]:
+    """clip_ids of the prompts and both continuations of all usable items, each once, sorted."""
+    usable = pairs.filter(pl.col("status") == OK)
+    return sorted({clip for role in REFERENCE_ROLES for clip in usable[role].drop_nulls()})
+
+
+def references(pairs: pl.DataFrame, clips: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """(clip_id, FLAC) of every reference; `clips` needs clip_id and audio."""
+    wanted = clips.filter(pl.col("clip_id").is_in(reference_ids(pairs)))
+    for row in wanted.select("clip_id", "audio").iter_rows(named=True):
+        yield row["clip_id"], row["audio"]["bytes"]
+
+
+def continuation_audio(continuations: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """(pcm_sha256, FLAC) of every continuation that can be heard, equal ones once."""
+    heard = continuations.filter(pl.col("status").is_in(JUDGED_STATUSES)).unique("pcm_sha256", maintain_order=True)
+    for row in heard.select("pcm_sha256", "audio").iter_rows(named=True):
+        yield row["pcm_sha256"], row["audio"]["bytes"]
+
+
+def copies(pairs: pl.DataFrame, clips: pl.DataFrame) -> Iterator[tuple[tuple[str, str], str, bytes]]:
+    """((task, item_id), audio_id, FLAC) of the baseline `copy` of every usable item with a prompt.
+
+    The last COPY_S seconds of the prompt (all of a shorter one), repeated to the length of the right continuation: what
+    a model could say that heard the attribute and has nothing to say.
+    """
+    flac = dict(zip(clips["clip_id"], clips["audio"].struct.field("bytes"), strict=True))
+    length = dict(zip(clips["clip_id"], clips["n_samples"], strict=True))
+    for row in pairs.filter((pl.col("status") == OK) & pl.col("prompt").is_not_null()).iter_rows(named=True):
+        prompt, rate = decode_flac(flac[row["prompt"]])
+        copy = np.resize(prompt[-round(COPY_S * rate) :], length[row["continuation_positive"]])
+        clip = make_clip(copy, rate, "PCM_24")
+        yield (row["task"], row["item_id"]), clip.clip_id, clip.flac
+
+
+# ---------------------------------------------------------------- hearing it
+
+
+def checked_waveform(audio_id: str, flac: bytes) -> tuple[Waveform, int]:
+    """Decode (n_samples,) and rate. Raises ArtefactError where the samples are not those that audio_id stands for."""
+    try:
+        samples, rate = sf.read(io.BytesIO(flac), dtype="int32")
+    except sf.LibsndfileError as error:
+        raise ArtefactError(
+            f"audio {audio_id[:12]}: cannot be decoded ({error}); remove its table and run again"
+        ) from error
+    pcm = samples >> 8  # libsndfile left-aligns; 24 bit hold both stored depths
+    found = pcm_digest(pcm, "PCM_24", int(rate))
+    if found != audio_id:
+        raise ArtefactError(
+            f"audio {audio_id[:12]}: its samples have the digest {found[:12]}: it was changed after it was stored; "
+            "remove its table and run again"
+        )
+    return (pcm / 2**23).astype(np.float32), int(rate)
+
+
+def embed_audio(
+    judge: Judge,
+    audios: Iterable[tuple[str, bytes]],
+    store: PartStore,
+    batch: int = 32,
+    progress: Callable[[int], None] | None = None,
+) -> Counts:
+    """Hear every (audio_id, FLAC) that the store does not hold; one part per batch.
+
+    Raises ArtefactError for audio that is not what its audio_id says.
+    """
+
+    done = {audio_id for (audio_id,) in store.done()}
+    reused, fresh = set[str](), set[str]()
+
+    def waveforms() -> Iterator[tuple[str, Waveform | ItemError, int]]:
+        for audio_id, flac in audios:
+            if audio_id in done:
+                reused.add(audio_id)
+            elif audio_id not in fresh:
+                fresh.add(audio_id)
+                yield audio_id, *checked_waveform(audio_id, flac)
+
+    n_embedded, n_failed = _hear(judge, waveforms(), store, batch, progress)
+    return Counts(n_embedded, n_failed, len(reused))
+
+
+def round_trips(
+    judge: Judge,
+    tokenizer: Tokenizer,
+    vocoder: Vocoder,
+    pairs: pl.DataFrame,
+    tokens: pl.DataFrame,
+    store: PartStore,
+    batch: int = 32,
+    progress: Callable[[int], None] | None = None,
+) -> Counts:
+    """Hear prompts and right continuations through the codec: decode(codes of the clip), one part per batch.
+
+    audio_id is the clip's. Each round trip is brought to integer PCM as a continuation is, at 24 bit, so that a codec
+    that changes nothing changes no sample of a stored clip.
+    """
+    wanted = set(round_trip_ids(pairs))
+    rows = tokens.filter(pl.col("clip_id").is_in(list(wanted)))
+    lacking = wanted - set(rows["clip_id"])
+    if lacking:
+        raise ArtefactError(
+            f"the tokens table lacks {len(lacking)} of {len(wanted)} clips, e.g. {sorted(lacking)[0][:12]}; "
+            "run the stage 'tokens' again"
+        )
+    done = {audio_id for (audio_id,) in store.done()}
+
+    def waveforms() -> Iterator[tuple[str, Waveform | ItemError, int]]:
+        fresh = rows.filter(~pl.col("clip_id").is_in(list(done)))
+        for audio_id, codes in iterate_codes(fresh, tokenizer.info):
+            try:
+                if isinstance(codes, ItemError):
+                    raise codes
+                clip = make_clip(vocoder.decode(codes, tokenizer), vocoder.sample_rate, "PCM_24")
+            except ItemError as error:
+                yield audio_id, error, vocoder.sample_rate
+                continue
+            yield audio_id, *decode_flac(clip.flac)
+
+    n_embedded, n_failed = _hear(judge, waveforms(), store, batch, progress)
+    return Counts(n_embedded, n_failed, len(wanted & done))
+
+
+def round_trip_ids(pairs: pl.DataFrame) -> list[str]:
+    """clip_ids of the prompts and right continuations of all usable items, each once, sorted."""
+    usable = pairs.filter(pl.col("status") == OK)
+    return sorted({clip for role in REFERENCE_ROLES[:2] for clip in usable[role].drop_nulls()})
+
+
+def _hear(
+    judge: Judge,
+    audios: Iterator[tuple[str, Waveform | ItemError, int]],
+    store: PartStore,
+    batch: int,
+    progress: Callable[[int], None] | None,
+) -> tuple[int, int]:
+    """Embed and store in batches; how many were heard, and how many of them failed."""
+    n_embedded = n_failed = 0
+    pending: list[tuple[str, Waveform | ItemError]] = []
+
+    def flush() -> None:
+        nonlocal n_embedded, n_failed
+        rows = _rows(judge, pending)
+        store.write(rows)
+        n_embedded += len(rows)
+        n_failed += sum(row["status"] == FAILED for row in rows)
+        if progress:
+            progress(len(rows))
+        pending.clear()
+
+    for audio_id, heard, rate in audios:
+        pending.append((audio_id, heard if isinstance(heard, ItemError) else resample(heard, rate, judge.sample_rate)))
+        if len(pending) == batch:
+            flush()
+    if pending:
+        flush()
+    return n_embedded, n_failed
+
+
+def _rows(judge: Judge, audios: list[tuple[str, Waveform | ItemError]]) -> list[Row]:
+    """One row per audio; where the judge refuses one of a batch, each is heard alone to know which."""
+    waveforms = [heard for _, heard in audios if not isinstance(heard, ItemError)]
+    try:
+        results: list[Any] = list(_listen(judge, waveforms)) if waveforms else []
+    except ItemError:
+        results = [_alone(judge, waveform) for waveform in waveforms]
+    answers = iter(results)
+    rows = []
+    for audio_id, heard in audios:
+        found = heard if isinstance(heard, ItemError) else next(answers)
+        seconds = None if isinstance(heard, ItemError) else _seconds(judge, heard)
+        rows.append(_row(judge, audio_id, found, seconds))
+    return rows
+
+
+def _alone(judge: Judge, waveform: Waveform) -> NDArray[np.float32] | ItemError:
+    try:
+        answer: NDArray[np.float32] = _listen(judge, [waveform])[0]
+        return answer
+    except ItemError as error:
+        return error
+
+
+def _listen(judge: Judge, waveforms: list[Waveform]) -> NDArray[np.float32]:
+    """(n, dimension) embeddings or (n,) scores. Raises ItemError where one is not finite."""
+    shape: tuple[int, ...] = (len(waveforms),)
+    if is_naturalness(judge):
+        answers = np.asarray(cast(NaturalnessJudge, judge).score(waveforms))
+    else:
+        embedder = cast(EmbeddingJudge, judge)
+        answers, shape = np.asarray(embedder.embed(waveforms)), (len(waveforms), embedder.dimension)
+    if answers.shape != shape:
+        raise ValueError(f"{type(judge).__name__} answered with shape {answers.shape}; expected {shape}")
+    if not np.isfinite(answers).all():
+        raise ItemError("the judge's answer is not finite")
+    if answers.ndim == 2 and not answers.any(axis=1).all():
+        raise ItemError("the judge's embedding is zero: it has no direction to compare")
+    return answers.astype(np.float32, copy=False)
+
+
+def is_naturalness(judge: Judge) -> bool:
+    """True where a judge gives a number on its own scale, and no embedding."""
+    return not hasattr(judge, "embed")
+
+
+def _seconds(judge: Judge, waveform: Waveform) -> float:
+    seconds = len(waveform) / judge.sample_rate
+    crop_s: float | None = getattr(judge, "crop_s", None)
+    return seconds if crop_s is None else min(seconds, crop_s)
+
+
+def _row(judge: Judge, audio_id: str, found: Any, seconds: float | None) -> Row:
+    failed = isinstance(found, ItemError)
+    number = is_naturalness(judge)
+    return {
+        "audio_id": audio_id,
+        "embedding": None if failed or number else found,
+        "score": float(found) if number and not failed else None,
+        "seconds": seconds,
+        "status": FAILED if failed else OK,
+        "reason": str(found) if failed else None,
+    }

@@ -1,0 +1,1 @@
+"""Evaluators: scores and verdicts as views of stored log-probabilities. Entry point: `views.evaluate`."""

@@ -1,0 +1,158 @@
+"""Jobs of what is heard: continuations, references, round trips, judging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from spokeneval.config import Config
+from spokeneval.embeddings import (
+    Judge,
+    continuation_audio,
+    copies,
+    embed_audio,
+    is_naturalness,
+    reference_ids,
+    round_trip_ids,
+)
+from spokeneval.embeddings import references as reference_audio
+from spokeneval.embeddings import round_trips as embed_round_trips
+from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of, store_of, tokenizer_info, use_threads
+from spokeneval.judging import judge_continuations, judge_copies, judge_prompts, judge_round_trips
+from spokeneval.layout import Layout
+from spokeneval.progress import Progress
+from spokeneval.store import PartStore
+from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, TOKENS, read_table, write_table
+
+
+def references(config: Config, *, dataset: str, judge: str, identity: str, embeddings: str, threads: int) -> None:
+    """What a judge hears in the recordings themselves, and whether it hears the attribute."""
+    from spokeneval.factory import make_judge
+
+    use_threads(threads)
+    layout = Layout(config)
+    pairs = pairs_heard(config, dataset, judge)
+    clips = read_table(Path(layout.clips(dataset)), CLIPS)
+    listener = make_judge(config, judge)
+    store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
+    copied = list(copies(pairs, clips))
+    audio = [*reference_audio(pairs, clips), *((audio_id, flac) for _, audio_id, flac in copied)]
+    _embed(judge, listener, audio, store)
+    heard = _collected(store, reference_ids(pairs))
+    extra = {
+        "attribute": listener.attribute,
+        "naturalness": is_naturalness(listener),
+        "crop_s": getattr(listener, "crop_s", None),
+    }
+    write_table(Path(layout.references(dataset, judge)), heard, EMBEDDINGS, identity, extra)
+    copy_of = {key: audio_id for key, audio_id, _ in copied}
+    of_copies = judge_copies(pairs, copy_of, _collected(store, sorted(set(copy_of.values()))), heard)
+    rows = pl.concat([judge_prompts(pairs, heard), of_copies])
+    write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
+
+
+def round_trips(
+    config: Config,
+    *,
+    dataset: str,
+    tokenizer: str,
+    vocoder: str,
+    judge: str,
+    identity: str,
+    embeddings: str,
+    threads: int,
+) -> None:
+    """What a judge hears of the recordings through a codec: the ceilings of every model that speaks through it."""
+    from spokeneval.factory import make_judge, make_tokenizer, make_vocoder
+
+    use_threads(threads)
+    layout = Layout(config)
+    pairs = pairs_heard(config, dataset, judge)
+    tokens = read_table(Path(layout.tokens(dataset, tokenizer)), TOKENS)
+    store = store_of(config, "round_trips", embeddings, EMBEDDINGS)
+    wanted = round_trip_ids(pairs)
+    progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
+    counts = embed_round_trips(
+        make_judge(config, judge),
+        make_tokenizer(config, tokenizer),
+        make_vocoder(config, vocoder),
+        pairs,
+        tokens,
+        store,
+        progress=progress.add,
+    )
+    note(f"{counts.n_embedded} round trips heard, {counts.n_reused} found in the store, {counts.n_failed} failed")
+    heard = _collected(store, wanted)
+    write_table(Path(layout.round_trips(dataset, tokenizer, vocoder, judge)), heard, EMBEDDINGS, identity)
+    known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS)
+    rows = judge_round_trips(pairs, heard, known)
+    write_table(Path(layout.ceilings(dataset, tokenizer, vocoder, judge)), rows, JUDGING, identity)
+
+
+def continuations(
+    config: Config, *, dataset: str, model: str, identity: str, samples_per_item: int, threads: int
+) -> None:
+    """What a model says after every prompt, as sound."""
+    from spokeneval.continuations import continue_dataset, needed, write
+    from spokeneval.factory import decoding_of, make_model, make_tokenizer, make_vocoder
+    from spokeneval.likelihood import codes_by_clip
+
+    use_threads(threads)
+    layout, block = Layout(config), config.models[model]
+    assert block.vocoder is not None, f"{model} has no vocoder: no rule asks for its continuations"
+    info = tokenizer_info(config, dataset, block.tokenizer)
+    pairs = pairs_of(config, dataset)
+    codes = codes_by_clip(read_table(Path(layout.tokens(dataset, block.tokenizer)), TOKENS), info)
+    lm = make_model(config, model, info)
+    vocoder = make_vocoder(config, block.vocoder)
+    store = store_of(config, "continuations", identity, CONTINUATIONS)
+    progress = Progress(f"continuations {model}", len(needed(pairs, samples_per_item)), "prompts")
+    done = continue_dataset(
+        lm,
+        make_tokenizer(config, block.tokenizer),
+        vocoder,
+        pairs,
+        codes,
+        store,
+        decoding_of(config, model),
+        progress=progress.add,
+    )
+    progress.finish()
+    note(f"{done.n_generated} prompts continued, {done.n_reused} found in the store; {done.n_by_status}")
+    write(Path(layout.continuations(dataset, model)), store, done.keys, model, info)
+
+
+def judging(
+    config: Config, *, dataset: str, model: str, judge: str, identity: str, embeddings: str, threads: int
+) -> None:
+    """Is what the model says nearer to the right continuation or to the wrong one?"""
+    from spokeneval.factory import make_judge
+
+    use_threads(threads)
+    layout = Layout(config)
+    pairs = pairs_heard(config, dataset, judge)
+    prompts = pairs["prompt"].drop_nulls().to_list()
+    said = read_table(Path(layout.continuations(dataset, model)), CONTINUATIONS)
+    said = said.filter(pl.col("clip_id").is_in(prompts))
+    known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS)
+    store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
+    audio = list(continuation_audio(said))
+    _embed(judge, make_judge(config, judge), audio, store)
+    heard = _collected(store, [audio_id for audio_id, _ in audio])
+    rows = judge_continuations(pairs, said, heard, known, seed=config.report.seed)
+    write_table(Path(layout.judging(dataset, model, judge)), rows, JUDGING, identity)
+
+
+def _embed(name: str, judge: Judge, audio: Sequence[tuple[str, bytes]], store: PartStore) -> None:
+    progress = Progress(f"judge {name}", len(dict(audio)))
+    counts = embed_audio(judge, audio, store, progress=progress.add)
+    progress.finish()
+    note(f"{counts.n_embedded} clips heard, {counts.n_reused} found in the store, {counts.n_failed} failed")
+
+
+def _collected(store: PartStore, audio_ids: Iterable[str]) -> pl.DataFrame:
+    frame = pl.from_arrow(store.collect([(audio_id,) for audio_id in audio_ids]))
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,0 +1,116 @@
+"""Jobs from raw audio to scores: clips, tokens, log-probabilities, evaluators and controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spokeneval.config import Config
+from spokeneval.errors import SpokenevalError
+from spokeneval.jobs.tables_in import (
+    audio_of,
+    clips_of,
+    note,
+    pairs_of,
+    store_of,
+    tokenizer_info,
+    use_threads,
+)
+from spokeneval.layout import Layout
+from spokeneval.progress import Progress
+from spokeneval.tables import CLIPS, EVALUATORS, LIKELIHOOD, OK, PAIRS, TOKENS, read_metadata, read_table, write_table
+from spokeneval.tokenizers.base import TokenizerInfo
+
+
+def clips(config: Config, *, dataset: str, identity: str, threads: int) -> None:
+    """raw audio -> clips, pairs"""
+    from spokeneval.datasets.base import clips_and_pairs
+    from spokeneval.factory import make_dataset
+
+    layout = Layout(config)
+    clip_table, pair_table = clips_and_pairs(make_dataset(config, dataset).items())
+    n_failed = sum(status != OK for status in pair_table["status"].to_pylist())
+    note(f"{pair_table.num_rows} items, {n_failed} of them failed, {clip_table.num_rows} clips")
+    if n_failed and config.strict:
+        raise SpokenevalError(f"{dataset}: {n_failed} items failed, and `strict: true` refuses to go on without them")
+    write_table(Path(layout.clips(dataset)), clip_table, CLIPS, identity)
+    write_table(Path(layout.pairs(dataset)), pair_table, PAIRS, identity)
+
+
+def tokens(config: Config, *, dataset: str, tokenizer: str, identity: str, threads: int) -> None:
+    """clips -> tokens"""
+    from spokeneval.factory import make_tokenizer
+    from spokeneval.tokens import encode_clips
+
+    use_threads(threads)
+    wanted = clips_of(pairs_of(config, dataset))
+    store = store_of(config, "tokens", identity, TOKENS)
+    done = store.done()
+    missing = [clip for clip in wanted if (clip,) not in done]
+    encoder = make_tokenizer(config, tokenizer)
+    progress = Progress(f"tokens {tokenizer}", len(missing), "clips")
+    encode_clips(encoder, audio_of(config, dataset, missing), store.write, progress=progress.add)
+    progress.finish()
+    note(f"{len(missing)} clips encoded, {len(wanted) - len(missing)} found in the store")
+    table = store.collect([(clip,) for clip in wanted])
+    extra = {"tokenizer": encoder.info.to_dict()}
+    write_table(Path(Layout(config).tokens(dataset, tokenizer)), table, TOKENS, identity, extra)
+
+
+def likelihood(config: Config, *, dataset: str, model: str, identity: str, threads: int) -> None:
+    """tokens -> log-probabilities"""
+    from spokeneval.factory import make_model
+    from spokeneval.likelihood import codes_by_clip, needed, score_dataset, write
+
+    use_threads(threads)
+    layout, settings = Layout(config), config.likelihood
+    tokenizer = config.models[model].tokenizer
+    info = tokenizer_info(config, dataset, tokenizer)
+    pairs = pairs_of(config, dataset)
+    codes = codes_by_clip(read_table(Path(layout.tokens(dataset, tokenizer)), TOKENS), info)
+    lm = make_model(config, model, info)
+    store = store_of(config, "likelihood", identity, LIKELIHOOD)
+    progress = Progress(f"likelihood {model}", len(needed(pairs, info, settings.contexts)), "rows")
+    done = score_dataset(
+        lm, pairs, codes, info, store, settings.contexts, settings.max_batch_tokens, progress=progress.add
+    )
+    progress.finish()
+    note(
+        f"{done.n_forwarded} clips scored, {done.n_reused} rows found in the store, {done.n_failed} failed, "
+        f"{done.n_truncated} truncated"
+    )
+    write(Path(layout.likelihood(dataset, model)), store, done.keys, model, lm, info)
+
+
+def evaluators(config: Config, *, dataset: str, model: str, identity: str, threads: int) -> None:
+    """log-probabilities -> scores and verdicts"""
+    from spokeneval.evaluators.reduction import EvaluatorSettings
+    from spokeneval.evaluators.views import evaluate
+
+    layout, chosen = Layout(config), config.evaluators
+    path = Path(layout.likelihood(dataset, model))
+    info = TokenizerInfo.from_dict(read_metadata(path, LIKELIHOOD).extra["tokenizer"])
+    settings = EvaluatorSettings.make(
+        chosen.names, chosen.windows_s, chosen.unconditional, chosen.per_codebook, chosen.reductions
+    )
+    table = evaluate(pairs_of(config, dataset), read_table(path, LIKELIHOOD), info, settings)
+    extra = {"conventions": settings.conventions(), "tokenizer": info.to_dict(), "model": model}
+    write_table(Path(layout.evaluators(dataset, model)), table, EVALUATORS, identity, extra)
+
+
+def audio_controls(config: Config, *, dataset: str, identity: str, threads: int) -> None:
+    """Scores that know nothing but length and level."""
+    from spokeneval.controls import audio_controls as measure
+
+    layout = Layout(config)
+    table = measure(pairs_of(config, dataset), read_table(Path(layout.clips(dataset)), CLIPS))
+    write_table(Path(layout.audio_controls(dataset)), table, EVALUATORS, identity)
+
+
+def token_controls(config: Config, *, dataset: str, tokenizer: str, identity: str, threads: int) -> None:
+    """Scores by counting tokens: unigram and bigram."""
+    from spokeneval.controls import token_controls as measure
+
+    layout = Layout(config)
+    tokens_table = read_table(Path(layout.tokens(dataset, tokenizer)), TOKENS)
+    table = measure(pairs_of(config, dataset), tokens_table, tokenizer_info(config, dataset, tokenizer))
+    write_table(Path(layout.token_controls(dataset, tokenizer)), table, EVALUATORS, identity)

@@ -1,0 +1,148 @@
+"""Any causal LM of transformers over one stream of unit ids.
+
+The sequence convention (offset, BOS, EOS, context, truncation) is in `unit_vocabulary`, the arithmetic of
+log-probabilities in `scoring`, the choice of the next id in `decoding`. For scoring, batches are padded on the right:
+no mask is needed, because nothing that is scored comes after the padding and a model that looks ahead is refused when
+it is loaded. For continuing they are padded on the left, with an attention mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from spokeneval.errors import ConfigError, ItemError
+from spokeneval.models.base import Decoding, LogProbs, Prompt, ScoredSequence
+from spokeneval.models.decoding import generate
+from spokeneval.models.loading import check_causal, load_causal_lm, max_positions, n_input_ids
+from spokeneval.models.scoring import score_batch
+from spokeneval.models.unit_vocabulary import UnitVocabulary
+from spokeneval.tokenizers.base import Codes, TokenizerInfo
+
+
+class CausalUnitLM:
+    """A causal LM over the codes of one tokenizer.
+
+    path: a folder with config.json and *.safetensors, or a name on the hub.
+    offset: id of code 0 of the first codebook; "config" reads the field `offset` of the model's own config.
+    bos, eos: ids of the marks; None for none. Without a BOS the first unit is given and not scored.
+    max_context: longest string that is fed; None for as long as the model's positions go.
+    truncate: "refuse" (ItemError for longer clips) or "left" (the oldest frames are dropped).
+    Raises ConfigError where the checkpoint cannot be loaded, does not fit the tokenizer, or is not causal.
+    """
+
+    streams: tuple[str, ...] = ("units",)
+
+    def __init__(
+        self,
+        path: str | Path,
+        tokenizer: TokenizerInfo,
+        offset: int | Literal["config"] = 1,
+        bos: int | None = 0,
+        eos: int | None = None,
+        max_context: int | None = None,
+        truncate: Literal["refuse", "left"] = "refuse",
+        dtype: str = "float32",
+        device: str = "cpu",
+        revision: str | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.truncate: Literal["refuse", "left"] = truncate
+        self.model = load_causal_lm(path, dtype, device, revision)
+        config = self.model.config
+        if offset == "config":
+            offset = getattr(config, "offset", None)  # type: ignore[assignment]
+            if not isinstance(offset, int):
+                raise ConfigError(f"{path}: `sequence.offset: config`, but its config.json has no integer 'offset'")
+        try:
+            self.vocabulary = UnitVocabulary(tokenizer.codebook_sizes, offset, bos, eos)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        self._check_vocabulary(path)
+        limit = max_positions(config)
+        if max_context is not None and limit is not None and max_context > limit:
+            raise ConfigError(f"{path}: max_context {max_context} is more than the model's {limit} positions")
+        self.max_context = limit if max_context is None else max_context
+        check_causal(self.model, self.vocabulary.n_ids)
+
+    def _check_vocabulary(self, path: str | Path) -> None:
+        sizes = self.vocabulary.codebook_sizes
+        rows = min(n_input_ids(self.model), int(self.model.get_output_embeddings().weight.shape[0]))
+        if rows < self.vocabulary.n_ids:
+            raise ConfigError(
+                f"{path}: the model has {rows} ids, but the tokenizer needs {self.vocabulary.n_ids} "
+                f"(offset {self.vocabulary.offset} + codebooks of {' + '.join(map(str, sizes))}, BOS "
+                f"{self.vocabulary.bos}, EOS {self.vocabulary.eos}): it belongs to another tokenizer, "
+                "or `sequence.offset` is wrong"
+            )
+
+    def sequence(self, codes: Codes) -> ScoredSequence:
+        """The whole clip. Raises ItemError where nothing would be scored or it exceeds the context."""
+        return self.vocabulary.sequence(codes, 0, self.max_context, self.truncate)
+
+    def kept(self, codes: Codes, cut_frame: int) -> ScoredSequence:
+        """The steps that end after the beginning of frame cut_frame, as a string of their own.
+
+        A run of equal units that lasts across the cut is kept whole, so that its first frame may lie before it.
+        """
+        ends = codes.frame_starts() + codes.frame_counts()
+        first_step = int(np.searchsorted(ends, cut_frame, side="right"))
+        return self.vocabulary.sequence(codes, first_step, self.max_context, self.truncate)
+
+    def logprobs(self, batch: Sequence[ScoredSequence]) -> list[LogProbs]:
+        """Score a batch in one forward pass: float32 nats of every scored position.
+
+        Results differ between batches by rounding only (<= 1e-4 nats a token in float32). Raises ItemError where one
+        of them is NaN or infinite; which one, a batch of one item tells.
+        """
+        longest = max(len(sequence.input_ids) for sequence in batch)
+        ids = np.zeros((len(batch), longest), np.int64)
+        for row, sequence in enumerate(batch):
+            ids[row, : len(sequence.input_ids)] = sequence.input_ids
+        with torch.inference_mode():
+            logits = self.model(input_ids=torch.from_numpy(ids).to(self.model.device), use_cache=False).logits
+            scored = score_batch(logits, batch, self.vocabulary)
+        for number, result in enumerate(scored):
+            if not np.isfinite(result.logprob).all():
+                bad = int(np.flatnonzero(~np.isfinite(result.logprob))[0])
+                raise ItemError(
+                    f"the log-probability of id {batch[number].target[bad]} at place {batch[number].index[bad]} is "
+                    f"{result.logprob[bad]}"
+                )
+        return scored
+
+    def continue_(self, prompts: Sequence[Prompt], n_frames: int, decoding: Decoding, sample_index: int) -> list[Codes]:
+        """New codes for each prompt, without the prompt.
+
+        Where every step is one frame: exactly n_frames steps (fewer only if decoding is unconstrained and the model
+        leaves the codes). De-duplicated units: how long a new unit lasts is not known before it is heard, so as many
+        units come as n_frames hold at the prompt's own mean duration, and their durations are None.
+        Raises ItemError where a prompt and what is to come exceed the context, or logits are NaN.
+        """
+        n_steps = [self._n_steps(prompt, n_frames) for prompt in prompts]
+        n_codebooks, n_new = self.vocabulary.n_codebooks, max(n_steps) * self.vocabulary.n_codebooks
+        fed = []
+        for prompt, own_steps in zip(prompts, n_steps, strict=True):
+            room = None if self.max_context is None else self.max_context - own_steps * n_codebooks
+            fed.append(self.vocabulary.prompt(prompt.codes.codes, room, self.truncate))
+        if len(prompts) > 1 and self.max_context is not None and max(map(len, fed)) + n_new > self.max_context:
+            # Units only: one of them has room for its own steps, but not for the longest ones of the batch.
+            return [self.continue_([prompt], n_frames, decoding, sample_index)[0] for prompt in prompts]
+        clip_ids = [prompt.clip_id for prompt in prompts]
+        new = generate(self.model, fed, clip_ids, sample_index, n_new, self.vocabulary, decoding)
+        return [
+            Codes(self.vocabulary.codes(ids[: own_steps * n_codebooks]), None)
+            for ids, own_steps in zip(new, n_steps, strict=True)
+        ]
+
+    def _n_steps(self, prompt: Prompt, n_frames: int) -> int:
+        if prompt.codes.durations is None:
+            return n_frames
+        if prompt.codes.n_frames == 0:
+            raise ItemError("the prompt has no codes: how long its units last is not known")
+        return math.ceil(n_frames * len(prompt.codes.codes) / prompt.codes.n_frames)

@@ -1,0 +1,121 @@
+"""How the next id is chosen, as one step of transformers' generate().
+
+Conventions
+-----------
+- In this order: repetition penalty (Keskar et al. 2019, over the ids of the prompt and of the continuation, padding
+  left out), legal ids, temperature, top-k, top-p, Gumbel noise; then the largest wins. Greedy: no noise.
+- Constrained: only codes of the codebook that is due. Unconstrained: any id but EOS; the first that is not a code of
+  the codebook that is due ends the speech there, after the last whole step.
+- EOS is never chosen: a continuation has the length that was asked for, so that systems are heard for equally long.
+- Noise is drawn per (seed, clip, sample) and step (`sampling`), for the ids that may be chosen, so that a continuation
+  does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from spokeneval.errors import ItemError
+from spokeneval.models.base import Decoding
+from spokeneval.models.unit_vocabulary import UnitVocabulary
+from spokeneval.sampling import GumbelNoise
+
+
+class _NextId(LogitsProcessor):
+    """Turns the logits of a step into scores whose largest is the id that is chosen."""
+
+    def __init__(
+        self,
+        vocabulary: UnitVocabulary,
+        decoding: Decoding,
+        seen: torch.Tensor,
+        n_prompt: int,
+        clip_ids: Sequence[str],
+        sample_index: int,
+    ) -> None:
+        self.vocabulary, self.decoding, self.seen, self.n_prompt = vocabulary, decoding, seen, n_prompt
+        n_choices = max(vocabulary.codebook_sizes) if decoding.constrained else seen.shape[1]
+        self.noises = [GumbelNoise(decoding.seed, clip_id, sample_index, n_choices) for clip_id in clip_ids]
+        self.warpers: Any = LogitsProcessorList()
+        if decoding.temperature != 1.0:
+            self.warpers.append(TemperatureLogitsWarper(decoding.temperature))
+        if decoding.top_k is not None:
+            self.warpers.append(TopKLogitsWarper(decoding.top_k))
+        if decoding.top_p is not None:
+            self.warpers.append(TopPLogitsWarper(decoding.top_p))
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(n_prompts, n_ids_so_far), (n_prompts, vocabulary) float32 logits -> (n_prompts, vocabulary) scores."""
+        if bool(scores.isnan().any()):
+            raise ItemError("the model's logits are NaN")
+        decoding, step = self.decoding, input_ids.shape[1] - self.n_prompt
+        if decoding.repetition_penalty is not None:
+            if step > 0:
+                self.seen.scatter_(1, input_ids[:, -1:], True)
+            penalised = torch.where(
+                scores < 0, scores * decoding.repetition_penalty, scores / decoding.repetition_penalty
+            )
+            scores = torch.where(self.seen, penalised, scores)
+        start, end = 0, scores.shape[1]
+        if decoding.constrained:
+            start, end = self.vocabulary.span(step % self.vocabulary.n_codebooks)
+        choices = scores[:, start:end].clone()
+        if self.vocabulary.eos is not None and not decoding.constrained:
+            choices[:, self.vocabulary.eos] = -torch.inf
+        if not decoding.greedy:
+            choices = self.warpers(input_ids, choices)
+            noise = np.stack([source.next_step() for source in self.noises])[:, : end - start]
+            choices = choices + torch.from_numpy(noise).to(choices.device)
+        chosen = torch.full_like(scores, -torch.inf)
+        chosen[:, start:end] = choices
+        return chosen
+
+
+def generate(
+    model: Any,
+    prompts: Sequence[NDArray[np.int64]],
+    clip_ids: Sequence[str],
+    sample_index: int,
+    n_new: int,
+    vocabulary: UnitVocabulary,
+    decoding: Decoding,
+) -> NDArray[np.int64]:
+    """Ids of prompts (marks included) -> (n_prompts, n_new) new ids. Raises ItemError where logits are NaN."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = np.zeros((len(prompts), longest), np.int64)
+    mask = np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = prompt
+        mask[row, longest - len(prompt) :] = 1
+    input_ids = torch.from_numpy(ids).to(model.device)
+    seen = torch.zeros((len(prompts), _n_output_ids(model)), dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        seen[row, torch.from_numpy(prompt)] = True
+    processor = _NextId(vocabulary, decoding, seen.to(model.device), longest, clip_ids, sample_index)
+    settings: Any = GenerationConfig
+    with torch.inference_mode():
+        output = model.generate(
+            inputs=input_ids,
+            attention_mask=torch.from_numpy(mask).to(model.device),
+            logits_processor=LogitsProcessorList([processor]),
+            generation_config=settings(do_sample=False, num_beams=1, max_new_tokens=n_new, pad_token_id=0),
+        )
+    new: NDArray[np.int64] = output[:, longest:].cpu().numpy()
+    return new
+
+
+def _n_output_ids(model: Any) -> int:
+    return int(model.get_output_embeddings().weight.shape[0])

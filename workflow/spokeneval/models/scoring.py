@@ -1,0 +1,68 @@
+"""From logits to the log-probabilities of what came next.
+
+Conventions
+-----------
+- float32 whatever the dtype of the logits, natural logarithm. The largest logit is subtracted first, so that no digits
+  are lost to large logits.
+- `legal` is the same with the softmax over the ids that are legal at the position only (see `unit_vocabulary`).
+- Positions are taken in chunks: no float32 copy of all logits exists at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from spokeneval.models.base import LogProbs, ScoredSequence
+from spokeneval.models.unit_vocabulary import UnitVocabulary
+from spokeneval.tables import KIND_EOS
+
+CHUNK_ELEMENTS = 2**22
+"""float32 logits that exist at once (16 MiB)."""
+
+MARK = -1
+"""Stands for the codebook at the place of an EOS."""
+
+
+def score_rows(
+    logits: torch.Tensor, target: torch.Tensor, codebook: torch.Tensor, vocabulary: UnitVocabulary
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, vocabulary) logits, (n,) ids and codebooks -> (n,) log-probabilities in nats: full softmax, legal softmax."""
+    largest = logits.amax(dim=-1, keepdim=True).float()
+    shifted = logits.float() - largest
+    chosen = shifted.gather(1, target[:, None])[:, 0]
+    full = chosen - shifted.exp().sum(dim=-1).log()
+    legal = torch.empty_like(full)
+    for q in range(MARK, vocabulary.n_codebooks):
+        if q == MARK and vocabulary.eos is None:
+            continue
+        rows = (codebook == q).nonzero()[:, 0]
+        start, end = vocabulary.span(max(q, 0))
+        allowed = shifted[rows, start:end]
+        if q == MARK:
+            assert vocabulary.eos is not None
+            allowed = torch.cat([allowed, shifted[rows, vocabulary.eos, None]], dim=1)
+        legal[rows] = chosen[rows] - torch.logsumexp(allowed, dim=-1)
+    # Fewer ids in the sum: only rounding can bring it below.
+    return full, torch.maximum(full, legal)
+
+
+def score_batch(logits: torch.Tensor, batch: Sequence[ScoredSequence], vocabulary: UnitVocabulary) -> list[LogProbs]:
+    """(n_sequences, n_ids, vocabulary) logits of a right-padded batch -> log-probabilities of its scored positions."""
+    lengths = [len(sequence.index) for sequence in batch]
+    row = np.repeat(np.arange(len(batch)), lengths) * logits.shape[1]
+    place = torch.from_numpy(row + np.concatenate([s.index for s in batch]) - 1).to(logits.device)
+    target = torch.from_numpy(np.concatenate([s.target for s in batch])).to(logits.device)
+    books = [np.where(s.kind == KIND_EOS, MARK, s.codebook) for s in batch]
+    codebook = torch.from_numpy(np.concatenate(books)).to(logits.device)
+    flat = logits.reshape(-1, logits.shape[-1])
+    step = max(1, CHUNK_ELEMENTS // logits.shape[-1])
+    chunks = [
+        score_rows(flat[place[i : i + step]], target[i : i + step], codebook[i : i + step], vocabulary)
+        for i in range(0, len(place), step)
+    ]
+    full, legal = (torch.cat(parts).cpu().numpy() for parts in zip(*chunks, strict=True))
+    ends = np.cumsum(lengths)[:-1]
+    return [LogProbs(f, g) for f, g in zip(np.split(full, ends), np.split(legal, ends), strict=True)]

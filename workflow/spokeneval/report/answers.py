@@ -1,0 +1,144 @@
+"""The first screen: models ranked per task, what stands in the way of believing it, and what this cannot tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from spokeneval.qualification import QUALIFIES
+from spokeneval.report.accuracy import PLACEBO
+from spokeneval.report.drawings import interval_bar
+from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.text import count, evaluator_name, interval, listed, percent
+
+if TYPE_CHECKING:
+    from spokeneval.report.make import ReportTables
+
+FEW_CLUSTERS = 10
+FEWEST_SYSTEMS = 5
+
+
+@dataclass
+class TaskAnswer:
+    """One task as the first screen shows it."""
+
+    task: str
+    is_control: bool
+    evaluator: str
+    rows: list[dict[str, Any]]
+    judge: dict[str, Any] | None
+    topline: str | None
+    no_judge: str
+    """Why none was chosen, where none was."""
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def task_answers(inputs: ReportInputs, pairs: pl.DataFrame, found: ReportTables) -> list[TaskAnswer]:
+    """Every task of the dataset, in its order, control tasks last."""
+    order = pairs["task"].unique(maintain_order=True).to_list()
+    order.sort(key=lambda task: task in inputs.settings.control_tasks)
+    return [_answer(inputs, task, found) for task in order]
+
+
+def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
+    of_task = found.accuracy.filter(pl.col("task") == task)
+    headline = of_task.filter("headline").sort(["accuracy", "model"], descending=[True, False], nulls_last=True)
+    judge = next(found.judges.filter((pl.col("task") == task) & pl.col("chosen")).iter_rows(named=True), None)
+    topline = inputs.topline(task)
+    heard: dict[str, dict[str, Any]] = {}
+    if judge is not None:
+        of_judge = found.model_judging.filter(
+            (pl.col("task") == task) & (pl.col("judge") == judge["judge"]) & (pl.col("source") == "model")
+        )
+        heard = {row["name"]: row for row in of_judge.iter_rows(named=True)}
+    rows = [
+        row
+        | {
+            "bar": interval_bar(row["accuracy"], row["low"], row["high"], topline),
+            "heard": heard.get(row["model"]),
+        }
+        for row in headline.iter_rows(named=True)
+    ]
+    answer = TaskAnswer(
+        task,
+        task in inputs.settings.control_tasks,
+        evaluator_name(rows[0]) if rows else "none",
+        rows,
+        judge,
+        None if topline is None else f"{percent(topline)} ({inputs.human_topline[task].source})",
+        found.no_judge.get(task, "none can hear this attribute"),
+    )
+    _notes(answer, inputs, of_task, found)
+    return answer
+
+
+def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, found: ReportTables) -> None:
+    rows = answer.rows
+    if not rows:
+        answer.warnings.append("No model has a score on this task.")
+        return
+    mdd = next((row["mdd"] for row in rows if row["mdd"] is not None), None)
+    if mdd is not None:
+        answer.notes.append(f"Differences below about {100 * mdd:.0f} points would mostly not be seen here.")
+    failed = sum(row["n_failed"] for row in rows)
+    if failed:
+        answer.notes.append(f"{count(failed, 'failed row')} of {sum(row['n_items'] for row in rows):,} left out.")
+    clusters = min(row["n_clusters"] for row in rows)
+    if 2 <= clusters < FEW_CLUSTERS:
+        answer.warnings.append(f"Only {clusters} clusters of items: intervals are too narrow.")
+    cues = of_task.filter((pl.col("role") != "evaluator") & ((pl.col("low") > 0.5) | (pl.col("high") < 0.5)))
+    placebo = cues.filter(pl.col("evaluator").is_in(PLACEBO))["model"].unique().sort().to_list()
+    if placebo:
+        answer.warnings.append(f"Placebo (before the change) is off chance for {listed(placebo)}.")
+    for row in cues.filter(pl.col("role") == "baseline").sort("evaluator").iter_rows(named=True):
+        source = "" if row["model"] == "audio" else f" of {row['model']}"
+        answer.warnings.append(
+            f"Without any model, '{row['evaluator']}'{source} gets {percent(row['accuracy'])} "
+            f"{interval(row['low'], row['high'])}."
+        )
+    if answer.is_control and any(row["low"] is not None and row["low"] > 0.5 for row in rows):
+        names = [row["model"] for row in rows if row["low"] is not None and row["low"] > 0.5]
+        answer.warnings.append(f"The join alone is heard by {listed(names)}: it explains part of the other tasks.")
+    level = found.judges.filter((pl.col("task") == answer.task) & pl.col("trivial") & (pl.col("verdict") == QUALIFIES))
+    if not level.is_empty():
+        answer.warnings.append(f"{listed(level['judge'].to_list())} qualifies: channel cues solve this task.")
+
+
+def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer]) -> list[str]:
+    """What this report cannot tell, in sentences."""
+    said = [
+        "Nobody has listened for this report: it holds no human ratings. What is called agreement is agreement with an "
+        "automatic judge. With ratings, the same tables are made against people."
+    ]
+    silent = [name for name, entry in inputs.models.items() if entry.vocoder is None]
+    if silent:
+        what = "cannot be heard and have" if len(silent) > 1 else "cannot be heard and has"
+        said.append(f"{listed(silent)} {what} no vocoder: no judge, no agreement.")
+    n_heard = len(inputs.models) - len(silent)
+    if n_heard < FEWEST_SYSTEMS:
+        said.append(f"{count(n_heard, 'system')} can be heard: below {FEWEST_SYSTEMS}, a correlation has no interval.")
+    if not inputs.judges:
+        said.append("There was no judge: what the models say next was not judged.")
+    unjudged = [a.task for a in answers if not a.is_control and (a.judge is None or a.judge["verdict"] != QUALIFIES)]
+    if inputs.judges and unjudged:
+        said.append(f"No judge is known to hear the attribute of {listed(unjudged)}: judgements there rank nothing.")
+    blurred = [a.task for a in answers if len(a.rows) > 1 and {row["letters"] for row in a.rows} == {"a"}]
+    if blurred:
+        said.append(f"On {listed(blurred)} no two models can be told apart.")
+    if len(inputs.models) == 1:
+        said.append("There is one model: nothing is compared.")
+    return said
+
+
+def failed_lines(found: ReportTables) -> list[str]:
+    """What failed, one sentence a stage."""
+    lines = []
+    by_stage = found.failures.group_by("stage", "kind", maintain_order=True).agg(
+        pl.col("n_rows").sum(), pl.col("name").unique().sort()
+    )
+    for stage, kind, n_rows, names in by_stage.iter_rows():
+        lines.append(f"{stage}: {count(n_rows, 'row')} {kind.replace('_', ' ')} ({listed(names, 3)})")
+    return lines

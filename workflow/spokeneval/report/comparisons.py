@@ -1,0 +1,118 @@
+"""Which differences between models are real: paired tests on shared items under each task's headline evaluator.
+
+Conventions
+-----------
+- Two models are compared on the items that both have a verdict for. The test flips the sign of the verdict
+  differences, whole clusters at a time; two-sided; Holm over the pairs of a task.
+- Models that share a letter cannot be told apart at 5 % after Holm; letters begin with the best model.
+- The minimal detectable difference is what would be seen in 80 % of repetitions, from the discordance observed;
+  after Holm it is taken at the strictest level (0.05 / number of pairs).
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from spokeneval.report.accuracy import cell_matrix, cluster_codes, headlines, is_primary
+from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.schemas import CELL, COMPARISONS
+from spokeneval.statistics.paired import (
+    compact_letters,
+    design_effect,
+    holm,
+    minimal_detectable_difference,
+    sign_flip,
+)
+
+ALPHA = 0.05
+
+
+def comparisons_table(inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """One row per task and pair of models, in the schema COMPARISONS."""
+    settings = inputs.settings
+    items = cluster_codes(pairs)
+    found: list[dict[str, Any]] = []
+    for task, evaluator in headlines(scores, settings).items():
+        rows = scores.filter(
+            (pl.col("task") == task)
+            & (pl.col("role") == "evaluator")
+            & is_primary(settings)
+            & (pl.col("evaluator") == evaluator)
+        )
+        task_items = items.filter(pl.col("task") == task)
+        cells, verdicts = cell_matrix(rows, task_items, ["model", *CELL], "verdict")
+        clusters = task_items["cluster_code"].to_numpy()
+        of_task = []
+        order = sorted(range(len(cells)), key=lambda k: cells["model"][k])
+        for i, j in combinations(order, 2):
+            difference = verdicts[:, i] - verdicts[:, j]
+            shared = ~np.isnan(difference)
+            cell = cells.row(i, named=True)
+            row: dict[str, Any] = {name: cell[name] for name in CELL} | {
+                "task": task,
+                "model_a": cell["model"],
+                "model_b": cells["model"][j],
+                "n_shared": int(shared.sum()),
+                "n_clusters": len(np.unique(clusters[shared])),
+                **dict.fromkeys(("difference", "discordance", "p", "p_holm", "mdd", "mdd_holm", "note")),
+            }
+            if row["n_clusters"] < 2:
+                of_task.append(row | {"note": "fewer than two clusters are shared: no test"})
+                continue
+            d = difference[shared]
+            test = sign_flip(d, clusters[shared], n_draws=settings.n_draws, seed=settings.seed)
+            row |= {
+                "difference": float(d.mean()),
+                "discordance": float(np.square(d).mean()),
+                "p": float(test.p),
+                "note": test.method,
+            }
+            if row["discordance"] > 0:
+                row["_design"] = design_effect(d, clusters[shared])
+            of_task.append(row)
+        found += _adjusted(of_task)
+    return pl.DataFrame(pl.from_arrow(COMPARISONS.from_rows(found))).sort(COMPARISONS.key, nulls_last=False)
+
+
+def _adjusted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Holm over the pairs of one task, and the minimal detectable differences."""
+    tested = [row for row in rows if row["p"] is not None]
+    for row, p in zip(tested, holm([row["p"] for row in tested]) if tested else [], strict=True):
+        row["p_holm"] = float(p)
+        design = row.pop("_design", 0.0)
+        if design > 0:
+            for name, level in (("mdd", ALPHA), ("mdd_holm", ALPHA / len(tested))):
+                row[name] = minimal_detectable_difference(
+                    row["discordance"], row["n_shared"], alpha=level, effect_of_design=design
+                )
+    return rows
+
+
+def with_letters(accuracy: pl.DataFrame, comparisons: pl.DataFrame) -> pl.DataFrame:
+    """The accuracy table with letters and minimal detectable differences in its headline rows."""
+    letters: list[dict[str, Any]] = []
+    ranked = accuracy.filter(pl.col("headline") & pl.col("accuracy").is_not_null())
+    for (task,), rows in ranked.group_by("task", maintain_order=True):
+        tests = comparisons.filter(pl.col("task") == task)
+        names = rows.sort(["accuracy", "model"], descending=[True, False])["model"].to_list()
+        adjusted = {(a, b): p for a, b, p in tests.select("model_a", "model_b", "p_holm").iter_rows() if p is not None}
+        if len(names) < 2 or len(adjusted) < len(names) * (len(names) - 1) // 2:
+            continue
+        found = compact_letters(names, adjusted, alpha=ALPHA)
+        mdd = tests["mdd_holm"].median()
+        letters += [{"task": task, "model": n, "_letters": found[n], "_mdd": mdd} for n in names]
+    if not letters:
+        return accuracy
+    frame = pl.DataFrame(
+        letters, schema={"task": pl.String, "model": pl.String, "_letters": pl.String, "_mdd": pl.Float64}
+    )
+    headline = pl.col("headline")
+    return (
+        accuracy.join(frame, on=["task", "model"], how="left", maintain_order="left")
+        .with_columns(letters=pl.when(headline).then(pl.col("_letters")), mdd=pl.when(headline).then(pl.col("_mdd")))
+        .drop("_letters", "_mdd")
+    )

@@ -1,0 +1,202 @@
+"""Tables in, a folder with the report out.
+
+The folder holds report.html (one file, no network), tables/ (parquet and CSV), items_long.parquet, results.json and
+figures/ (SVG, PNG, Vega-Lite). Nothing in it depends on when or where it was made.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from spokeneval import tables
+from spokeneval.report import figures, html, positions
+from spokeneval.report.accuracy import accuracy_table, read_scores
+from spokeneval.report.agreement import agreement_table
+from spokeneval.report.comparisons import comparisons_table, with_letters
+from spokeneval.report.failures import failures_table, n_failed_rows
+from spokeneval.report.heard import model_judging_table
+from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.items import items_long, read_judging
+from spokeneval.report.judges import Panel, chosen_judges
+from spokeneval.report.listening import listening
+from spokeneval.report.rendering import Figure, render
+from spokeneval.report.schemas import (
+    ACCURACY,
+    AGREEMENT,
+    COMPARISONS,
+    FAILURES,
+    ITEMS_LONG,
+    JUDGES,
+    MODEL_JUDGING,
+    PROFILE,
+    TIMINGS,
+)
+from spokeneval.report.signature import conventions
+from spokeneval.tables import TableSchema, atomic_path, write_table
+
+RESULTS_VERSION = 1
+"""Of the layout of results.json; see docs/reading-the-report.md."""
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What was written."""
+
+    html: Path
+    html_bytes: int
+    n_models: int
+    n_players: int
+    n_left_out: int
+    """Clips that the audio budget left out of the page."""
+    n_failed_rows: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReportTables:
+    """Every table of a report, in the schemas of `report.schemas`."""
+
+    accuracy: pl.DataFrame
+    comparisons: pl.DataFrame
+    judges: pl.DataFrame
+    model_judging: pl.DataFrame
+    agreement: pl.DataFrame
+    failures: pl.DataFrame
+    timings: pl.DataFrame
+    profile: pl.DataFrame
+    items: pl.DataFrame
+    no_judge: dict[str, str]
+    """task -> why no judge could be chosen for it"""
+
+    def named(self) -> dict[str, tuple[pl.DataFrame, TableSchema]]:
+        """File name in tables/ -> table and schema."""
+        return {
+            "accuracy": (self.accuracy, ACCURACY),
+            "comparisons": (self.comparisons, COMPARISONS),
+            "judges": (self.judges, JUDGES),
+            "model_judging": (self.model_judging, MODEL_JUDGING),
+            "agreement": (self.agreement, AGREEMENT),
+            "failures": (self.failures, FAILURES),
+            "timings": (self.timings, TIMINGS),
+            "profile": (self.profile, PROFILE),
+        }
+
+
+def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSummary:
+    """Write the report of one dataset into `folder` and say what it holds.
+
+    identity: of the report stage; goes into the metadata of every parquet. Models without continuations, tasks without
+    items, a single model or no judge leave their place empty and say so. Raises ArtefactError for a table that is not
+    what it says it is.
+    """
+    pairs = tables.read_table(inputs.pairs, tables.PAIRS)
+    times = {name: positions.unit_times(path, pairs) for name, path in inputs.likelihood.items()}
+    found = _tables(inputs, pairs, times)
+    for name, (frame, schema) in found.named().items():
+        write_table(folder / "tables" / f"{name}.parquet", frame, schema, identity)
+        with atomic_path(folder / "tables" / f"{name}.csv") as temporary:
+            frame.write_csv(temporary)
+    write_table(folder / "items_long.parquet", found.items, ITEMS_LONG, identity)
+    drawn = _figures(inputs, found, folder / "figures")
+    heard = listening(inputs, pairs, times)
+    reductions = conventions(inputs)
+    page = html.report_page(inputs, pairs, found, drawn, heard, reductions)
+    with atomic_path(folder / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    n_failed = n_failed_rows(found.failures)
+    with atomic_path(folder / "results.json") as temporary:
+        temporary.write_text(json.dumps(_results(inputs, found, reductions, n_failed), indent=1, sort_keys=True) + "\n")
+    return ReportSummary(
+        folder / "report.html",
+        (folder / "report.html").stat().st_size,
+        len(inputs.models),
+        heard.n_players,
+        heard.n_left_out,
+        n_failed,
+        tuple(inputs.missing),
+    )
+
+
+def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataFrame]) -> ReportTables:
+    scores = read_scores(inputs)
+    judging = read_judging(inputs)
+    comparisons = comparisons_table(inputs, pairs, scores)
+    accuracy = with_letters(accuracy_table(inputs, pairs, scores), comparisons)
+    panel = Panel(inputs, pairs, judging)
+    judges = panel.table()
+    model_judging = model_judging_table(inputs, pairs, panel.with_combined(judging))
+    empty = pl.DataFrame(pl.from_arrow(PROFILE.empty()))
+    profile = [positions.profile_rows(inputs, name, frame, pairs) for name, frame in times.items()]
+    timings = pl.DataFrame(pl.from_arrow(TIMINGS.from_rows([asdict(timing) for timing in inputs.timings])))
+    return ReportTables(
+        accuracy,
+        comparisons,
+        judges,
+        model_judging,
+        agreement_table(inputs, accuracy, model_judging, judges),
+        failures_table(inputs, pairs, scores, judging),
+        timings,
+        pl.concat([empty, *profile]),
+        items_long(pairs, scores, judging),
+        panel.notes,
+    )
+
+
+def _figures(inputs: ReportInputs, found: ReportTables, folder: Path) -> dict[str, Figure]:
+    """Every figure that has something to show."""
+    models = list(inputs.models)
+    chosen = chosen_judges(found.judges)
+    codecs = {name: codec for name in models if (codec := inputs.codec(name)) is not None}
+    drawings = {
+        "accuracy": (
+            figures.accuracy_heat(found.accuracy, models),
+            "Heat table of accuracy, models by tasks; the numbers are in the table of accuracies.",
+        ),
+        "between_floor_and_ceiling": (
+            figures.between_floor_and_ceiling(found.model_judging, chosen, codecs, models),
+            "Each model's share by the judge, between its floor and its codec's ceilings, one panel a task; the "
+            "numbers are in the table of what judges heard.",
+        ),
+        "evaluator_against_judge": (
+            figures.evaluator_against_judge(found.accuracy, found.model_judging, chosen, models),
+            "Scatter of accuracy against the judge's share, one panel a task, intervals on both axes.",
+        ),
+        "window_sweep": (
+            figures.window_sweep(found.accuracy, inputs.settings, models),
+            "Accuracy of the localized evaluator over the length of the window, one panel a task.",
+        ),
+        "transition_profile": (
+            figures.transition_profile(found.profile, inputs.settings, models),
+            "Mean difference of NLL between wrong and right clip over time from the transition, one panel a task.",
+        ),
+    }
+    return {
+        name: render(name, chart, alt_text, folder) for name, (chart, alt_text) in drawings.items() if chart is not None
+    }
+
+
+def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, Any], n_failed: int) -> dict[str, Any]:
+    """results.json: what another program needs first; the tables hold the rest."""
+    ranked = found.accuracy.filter(pl.col("primary"))
+    return {
+        "version": RESULTS_VERSION,
+        "dataset": inputs.dataset,
+        "signature": inputs.signature,
+        "settings": asdict(inputs.settings),
+        "conventions": reductions,
+        "incomplete": inputs.incomplete,
+        "missing": inputs.missing,
+        "n_failed_rows": n_failed,
+        "models": {name: asdict(entry) for name, entry in inputs.models.items()},
+        "judges": {name: asdict(entry) for name, entry in inputs.judges.items()},
+        "chosen_judges": chosen_judges(found.judges),
+        "human_topline": {task: asdict(entry) for task, entry in inputs.human_topline.items()},
+        "accuracy": ranked.to_dicts(),
+        "judging": found.model_judging.filter(pl.col("source") == "model").to_dicts(),
+        "agreement": found.agreement.filter(pl.col("primary") & pl.col("chosen")).to_dicts(),
+    }

@@ -1,0 +1,60 @@
+"""How numbers and evaluators are written, on the page and on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def percent(share: float | None) -> str:
+    """0.7125 -> '71.2'; '-' where there is no value."""
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """'[64.0, 78.1]' in percent; empty where there is none."""
+    return "" if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def coefficient(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """'.87 [.53, .98]' with a sign where negative; '-' where not defined."""
+    if value is None:
+        return "-"
+    return _bare(value) + ("" if low is None or high is None else f" [{_bare(low)}, {_bare(high)}]")
+
+
+def _bare(value: float) -> str:
+    text = f"{value:.2f}"
+    return text.replace("0.", ".", 1) if text not in ("0.00", "-0.00") else ".00"
+
+
+def evaluator_name(cell: Mapping[str, Any], conventions: bool = True) -> str:
+    """'localized_norm 0.5 s (retokenise)', with codebook and convention where they are not the usual ones."""
+    name = str(cell["evaluator"])
+    if cell.get("window_s") is not None:
+        name += f" {cell['window_s']:g} s"
+    marks = [cell[key] for key in ("unconditional",) if cell.get(key)]
+    if cell.get("codebooks") not in (None, "all"):
+        marks.append(f"codebook {cell['codebooks']}")
+    if conventions and cell.get("convention") not in (None, "default"):
+        marks.append(str(cell["convention"]))
+    return name + (f" ({', '.join(marks)})" if marks else "")
+
+
+def seconds(value: float) -> str:
+    """'3.2 s', '2 min 05 s'."""
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {int(value % 60):02d} s"
+
+
+def count(n: int, singular: str, plural: str | None = None) -> str:
+    """'1 item', '3 items'."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def listed(names: list[str], most: int = 6) -> str:
+    """'a, b and c'; '... and 4 more' beyond `most`."""
+    if len(names) > most:
+        return ", ".join(names[:most]) + f" and {len(names) - most} more"
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}" if names else ""

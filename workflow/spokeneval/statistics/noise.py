@@ -1,0 +1,165 @@
+"""System means with the noise that items and listeners put on them.
+
+Conventions
+-----------
+- The systems are fixed; items, and listeners where there are ratings, are samples. Noise is the covariance matrix of
+  the system means over such samples, `(n_systems, n_systems)`: means share items and listeners, so it is not diagonal.
+- What is common to all systems (an easy item, a strict listener) cancels in a correlation, so noise and signal are
+  those of the means centred over systems.
+- Two-way clustering (Cameron, Gelbach & Miller 2011): V(items) + V(listeners) - V(item and listener), each with g /
+  (g - 1). Such a difference can have negative eigenvalues; draws from it use the nearest matrix without them.
+- Reliability of an axis = signal variance / observed variance, over these systems; it can come out negative, and is
+  not clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from spokeneval.errors import SpokenevalError
+from spokeneval.statistics.intervals import FloatArray, cluster_codes, finite_vector
+
+
+@dataclass(frozen=True)
+class NoisyMeans:
+    """Means of systems, and how they move with items."""
+
+    systems: tuple[str, ...]
+    mean: FloatArray
+    """(n_systems,)"""
+    covariance: FloatArray
+    """(n_systems, n_systems) of the means"""
+    items: tuple[str, ...]
+    item_influence: FloatArray
+    """(n_systems, n_items): what each item adds to a mean's deviation; the covariance over items is its outer
+    product"""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Variances are over systems, of means centred over systems (divisor n_systems - 1)."""
+
+    value: float
+    """signal / observed; NaN where the observed variance is 0"""
+    signal_variance: float
+    noise_variance: float
+    observed_variance: float
+
+
+def item_means(
+    values: ArrayLike,
+    systems: Sequence[str],
+    items: Sequence[str],
+    clusters: Sequence[Any] | None = None,
+) -> NoisyMeans:
+    """Means over items of a metric that has one value per system and item.
+
+    values: (n_systems, n_items), NaN where missing. clusters: of the items that move together (speaker, sentence),
+    None for independent items. Raises SpokenevalError where a system has no item, or there are fewer than 2 clusters.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.shape != (len(systems), len(items)) or np.isinf(table).any():
+        raise SpokenevalError(
+            f"item_means: expected finite or missing values ({len(systems)}, {len(items)}), got {table.shape}"
+        )
+    present = ~np.isnan(table)
+    counts = present.sum(axis=1)
+    _every_system(systems, counts)
+    mean = np.where(present, table, 0.0).sum(axis=1) / counts
+    influence = np.where(present, table - mean[:, None], 0.0) / counts[:, None]
+    codes, n_clusters = cluster_codes(clusters, len(items))
+    moved = np.zeros((len(systems), n_clusters))
+    np.add.at(moved.T, codes, influence.T)
+    correction = np.sqrt(_correction(n_clusters, "items"))
+    return NoisyMeans(
+        tuple(systems), mean, _outer(moved) * correction**2, tuple(map(str, items)), influence * correction
+    )
+
+
+def rating_means(
+    score: ArrayLike,
+    system: Sequence[Any] | NDArray[Any],
+    item: Sequence[Any] | NDArray[Any],
+    listener: Sequence[Any] | NDArray[Any] | None,
+) -> NoisyMeans:
+    """Means of ratings in long form, with the noise of items and of listeners.
+
+    All (n_ratings,). listener None: only item means are known, and the noise of listeners is that of items alone. An item is what
+    systems share (the prompt). Systems come out sorted by name.
+    """
+    scores = finite_vector(score, "score")
+    n = len(scores)
+    names, codes = np.unique(np.asarray(system).astype(str), return_inverse=True)
+    if codes.shape != (n,):
+        raise SpokenevalError(f"rating_means: {n} scores and {codes.size} systems; expected one system a score")
+    item_names = np.unique(np.asarray(item).astype(str))
+    item_codes, n_items = cluster_codes(np.asarray(item).astype(str), n)
+    counts = np.bincount(codes, minlength=len(names))
+    mean = np.bincount(codes, scores, len(names)) / np.maximum(counts, 1)
+    residual = (scores - mean[codes]) / counts[codes]
+
+    def moved(by: NDArray[np.int64], n_groups: int, what: str) -> csr_array:
+        scaled = residual * np.sqrt(_correction(n_groups, what))
+        return csr_array((scaled, (codes, by)), shape=(len(names), n_groups))
+
+    by_item = moved(item_codes, n_items, "items")
+    covariance = (by_item @ by_item.T).toarray()
+    if listener is not None:
+        listener_codes, n_listeners = cluster_codes(np.asarray(listener).astype(str), n)
+        by_listener = moved(listener_codes, n_listeners, "listeners")
+        cells, n_cells = cluster_codes(item_codes * n_listeners + listener_codes, n)
+        by_cell = moved(cells, n_cells, "ratings")
+        covariance = covariance + (by_listener @ by_listener.T).toarray() - (by_cell @ by_cell.T).toarray()
+    systems = tuple(str(name) for name in names)
+    return NoisyMeans(systems, mean, covariance, tuple(str(i) for i in item_names), by_item.toarray())
+
+
+def shared_noise(x: NoisyMeans, y: NoisyMeans) -> FloatArray:
+    """(n_systems, n_systems) covariance of the two sides' means through the items that both have."""
+    at = {item: k for k, item in enumerate(y.items)}
+    both = [(k, at[item]) for k, item in enumerate(x.items) if item in at]
+    if not both:
+        return np.zeros((len(x.systems), len(y.systems)))
+    first, second = np.array(both).T
+    shared: FloatArray = x.item_influence[:, first] @ y.item_influence[:, second].T
+    return shared
+
+
+def centred_trace(covariance: FloatArray) -> float:
+    """Sum of squared deviations over systems that a covariance puts on centred means: trace(C V), C the centring
+    matrix."""
+    return float(np.trace(covariance) - covariance.sum() / len(covariance))
+
+
+def reliability(means: NoisyMeans) -> Reliability:
+    """Signal and noise of the system means. Raises SpokenevalError for fewer than 2 systems."""
+    n = len(means.mean)
+    if n < 2:
+        raise SpokenevalError(f"reliability: expected at least 2 systems, got {n}")
+    observed = float(np.var(means.mean, ddof=1))
+    noise = centred_trace(means.covariance) / (n - 1)
+    value = (observed - noise) / observed if observed > 0 else float("nan")
+    return Reliability(value, observed - noise, noise, observed)
+
+
+def _every_system(systems: Sequence[str], counts: NDArray[np.int64]) -> None:
+    empty = [name for name, count in zip(systems, counts, strict=True) if count == 0]
+    if empty:
+        raise SpokenevalError(f"systems without any value: {', '.join(map(str, empty))}; leave them out and say so")
+
+
+def _correction(n_groups: int, what: str) -> float:
+    if n_groups < 2:
+        raise SpokenevalError(f"the noise of {n_groups} {what} cannot be told: at least 2 are needed")
+    return n_groups / (n_groups - 1)
+
+
+def _outer(matrix: FloatArray) -> FloatArray:
+    product: FloatArray = matrix @ matrix.T
+    return product
