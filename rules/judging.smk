@@ -73,6 +73,7 @@ rule judging:
         identity=lambda wildcards: IDENTITIES[
             "judging", wildcards.model, wildcards.judge
         ],
+        embeddings=lambda wildcards: IDENTITIES["embeddings", wildcards.judge],
     message:
         "{wildcards.dataset}: judge {wildcards.judge} listens to model {wildcards.model}"
     script:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spokeneval import report
 from spokeneval.config import Config
 from spokeneval.config.block import Block
 from spokeneval.fingerprint import Fingerprints
@@ -170,6 +171,7 @@ class Stages:
         return self._identity(
             "report",
             ("spokeneval.report:make_report",),
+            templates=self.fingerprints.digest(Path(report.__file__).parent / "templates"),
             settings=config.report.model_dump(mode="json"),
             topline=config.datasets[dataset].model_dump(mode="json")["human_topline"],
             models=models,
@@ -192,6 +194,11 @@ class Stages:
             **{("continuations", name): self.continuations(name) for name in audible},
             **{("embeddings", name): self.embeddings(name) for name in config.judges},
             **{("qualification", name): self.qualification(name) for name in config.judges},
+            **{
+                ("round_trip_embeddings", *codec, judge): self.round_trip_embeddings(*codec, judge)
+                for codec in codecs
+                for judge in config.judges
+            },
             **{
                 ("round_trips", *codec, judge): self.round_trips(*codec, judge)
                 for codec in codecs

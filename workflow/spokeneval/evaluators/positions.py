@@ -6,9 +6,11 @@ Conventions
   continuation clips as files of their own ('full' too), the members from the cut on ('kept').
 - Time is counted in ticks of 1 / (clip rate x tokenizer rate) seconds, as integers: frame f of a tokenizer begins at
   f * hop * clip_rate, sample n of a clip lies at n * tokenizer_rate. No float second is ever compared.
-- Identical ids in identical contexts have one log-probability. Batches of different shape differ in the last bits, so
-  up to the first target that differs both members of a pair take the value stored for the one whose clip_id sorts
-  first. Targets below 0 are not known, and never equal.
+- Identical ids in identical contexts have one log-probability. Batches of different shape differ in the last bits, so in
+  the pass over whole clips both members of a pair take one value up to the first target that differs: the one stored
+  for the member whose clip_id sorts first. Targets below 0 are not known, and never equal. Where the first unit is not
+  scored (no BOS) the table does not tell whether it is the same, and values are shared only as far as they also agree
+  to SAME_LOGPROB.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spokeneval.errors import ArtefactError
-from spokeneval.tables import OK
+from spokeneval.tables import KIND_UNIT, OK
 from spokeneval.tokenizers.base import TokenizerInfo
 
 Ints = NDArray[np.int64]
@@ -41,6 +43,9 @@ _FLAT = {
     "step": np.int64,
 }
 _KEY = ["clip_id", "context", "cut_frame"]
+
+SAME_LOGPROB = 1e-3
+"""Nats by which batches of different shape may change a log-probability; ten times the tolerance of the models."""
 
 
 def cut_frame(transition: int, sample_rate: int, info: TokenizerInfo) -> int:
@@ -82,7 +87,7 @@ class Items:
 
     @property
     def task_has_prompt(self) -> Bools:
-        """(n_items,) True where some item of the task has a transition (a failed one may lack it), or all items failed."""
+        """(n_items,) True where an item of the task has a transition (a failed one may lack it), or all of them failed."""
         by_task = pl.col("transition").is_not_null().any() | (pl.col("status") != OK).all()
         return self.frame.select(by_task.over("task")).to_series().to_numpy().astype(bool)
 
@@ -144,10 +149,13 @@ class StoredPositions:
             ]
         )
 
-    def of(self, clips: list[str | None], context: str, cut_frames: Ints | None = None) -> Positions:
-        """The positions of these clips, one row each, prefixes shared between rows 2 i and 2 i + 1.
+    def of(
+        self, clips: list[str | None], context: str, cut_frames: Ints | None = None, share: bool = False
+    ) -> Positions:
+        """The positions of these clips, one row each.
 
         clips: (n_rows) clip ids, None where there is none. cut_frames: (n_rows,) for context 'kept'.
+        share: give rows 2 i and 2 i + 1 one value where ids and contexts are identical.
         """
         asked = pl.DataFrame(
             {
@@ -167,7 +175,8 @@ class StoredPositions:
         for r in np.flatnonzero(counts == 0):
             reason[r] = _why_nothing(found.row(int(r), named=True))
         positions = Positions(row, index, columns, counts, reason)
-        _share_prefixes(positions, clips)
+        if share:
+            _share_prefixes(positions, clips)
         return positions
 
 
@@ -184,13 +193,13 @@ def _why_nothing(row: dict[str, Any]) -> str:
 
 def _share_prefixes(positions: Positions, clips: list[str | None]) -> None:
     """Up to the first target that differs, both members take the values of the clip whose id sorts first."""
-    counts, target = positions.counts, positions.columns["target"]
-    starts = np.cumsum(counts) - counts
-    common = np.minimum(counts[0::2], counts[1::2])
-    item = np.repeat(np.arange(len(common)), common)
-    index = np.arange(len(item)) - np.repeat(np.cumsum(common) - common, common)
-    left, right = starts[0::2][item] + index, starts[1::2][item] + index
-    differs = (target[left] != target[right]) | (target[left] < 0)
+    item, index, left, right = _side_by_side(positions)
+    column = positions.columns
+    differs = (column["target"][left] != column["target"][right]) | (column["target"][left] < 0)
+    from_start = _first_unit_scored(positions)
+    close = np.abs(column["logprob"][left] - column["logprob"][right]) <= SAME_LOGPROB
+    differs |= ~(from_start[0::2] & from_start[1::2])[item] & ~close
+    common = np.minimum(positions.counts[0::2], positions.counts[1::2])
     shared = index < first_true(item, index, differs, common)[item]
     members = zip(clips[0::2], clips[1::2], strict=True)
     right_first = np.array([a is not None and b is not None and b < a for a, b in members], dtype=np.bool_)
@@ -199,6 +208,27 @@ def _share_prefixes(positions: Positions, clips: list[str | None]) -> None:
     for name in ("logprob", "logprob_legal"):
         values = positions.columns[name]
         values[to_left] = values[to_right] = values[chosen]
+
+
+def _side_by_side(positions: Positions) -> tuple[Ints, Ints, Ints, Ints]:
+    """Item, place, and where the positions of either member lie, for the places that both members have."""
+    counts = positions.counts
+    starts = np.cumsum(counts) - counts
+    common = np.minimum(counts[0::2], counts[1::2])
+    item = np.repeat(np.arange(len(common)), common)
+    index = np.arange(len(item)) - np.repeat(np.cumsum(common) - common, common)
+    return item, index, starts[0::2][item] + index, starts[1::2][item] + index
+
+
+def _first_unit_scored(positions: Positions) -> Bools:
+    """(n_rows,) True where the first scored unit is the first code of the clip: nothing but marks stood before it."""
+    column, row = positions.columns, positions.row
+    units = np.flatnonzero(column["kind"] == KIND_UNIT)
+    _, first = np.unique(row[units], return_index=True)
+    first = units[first]
+    found = np.zeros(len(positions.counts), dtype=bool)
+    found[row[first]] = (column["frame"][first] == 0) & (column["codebook"][first] == 0)
+    return found
 
 
 def first_true(item: Ints, index: Ints, flags: Bools, default: Ints) -> Ints:
@@ -213,12 +243,9 @@ def first_difference(full: Positions) -> Ints:
 
     Where one is a prefix of the other, the first index that only one of them has.
     """
-    counts = full.counts
-    starts = np.cumsum(counts) - counts
+    item, index, left, right = _side_by_side(full)
+    counts, values = full.counts, full.columns["logprob"]
     common = np.minimum(counts[0::2], counts[1::2])
-    item = np.repeat(np.arange(len(common)), common)
-    index = np.arange(len(item)) - np.repeat(np.cumsum(common) - common, common)
-    values = full.columns["logprob"]
-    differs = values[starts[0::2][item] + index] != values[starts[1::2][item] + index]
+    differs = values[left] != values[right]
     first = first_true(item, index, differs, common)
     return np.where((first == common) & (counts[0::2] == counts[1::2]), -1, first)

@@ -90,7 +90,7 @@ class _Passes(NamedTuple):
         cuts = np.repeat(items.cut_frames(info), 2)
         alone = items.clips("continuation_positive", "continuation_negative")
         return cls(
-            stored.of(members, "full"),
+            stored.of(members, "full", share=True),
             stored.of(alone, "full") if "retokenise" in settings.unconditional else None,
             stored.of(members, "kept", cuts) if "keep" in settings.unconditional else None,
         )

@@ -30,23 +30,26 @@ def score_rows(
     logits: torch.Tensor, target: torch.Tensor, codebook: torch.Tensor, vocabulary: UnitVocabulary
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(n, vocabulary) logits, (n,) ids and codebooks -> (n,) log-probabilities in nats: full softmax, legal softmax."""
-    largest = logits.amax(dim=-1, keepdim=True).float()
-    shifted = logits.float() - largest
-    chosen = shifted.gather(1, target[:, None])[:, 0]
-    full = chosen - shifted.exp().sum(dim=-1).log()
+    full = _log_softmax_at(logits, logits.gather(1, target[:, None]))
     legal = torch.empty_like(full)
     for q in range(MARK, vocabulary.n_codebooks):
-        if q == MARK and vocabulary.eos is None:
-            continue
         rows = (codebook == q).nonzero()[:, 0]
+        if len(rows) == 0:
+            continue
         start, end = vocabulary.span(max(q, 0))
-        allowed = shifted[rows, start:end]
+        allowed = logits[rows, start:end]
         if q == MARK:
             assert vocabulary.eos is not None
-            allowed = torch.cat([allowed, shifted[rows, vocabulary.eos, None]], dim=1)
-        legal[rows] = chosen[rows] - torch.logsumexp(allowed, dim=-1)
+            allowed = torch.cat([allowed, logits[rows, vocabulary.eos, None]], dim=1)
+        legal[rows] = _log_softmax_at(allowed, logits[rows, target[rows], None])
     # Fewer ids in the sum: only rounding can bring it below.
     return full, torch.maximum(full, legal)
+
+
+def _log_softmax_at(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """(n, n_allowed) logits, (n, 1) logit of the target -> (n,) float32."""
+    largest = logits.amax(dim=-1, keepdim=True).float()
+    return (chosen.float() - largest)[:, 0] - (logits.float() - largest).exp_().sum(dim=-1).log()
 
 
 def score_batch(logits: torch.Tensor, batch: Sequence[ScoredSequence], vocabulary: UnitVocabulary) -> list[LogProbs]:

@@ -90,8 +90,8 @@ def rating_means(
 ) -> NoisyMeans:
     """Means of ratings in long form, with the noise of items and of listeners.
 
-    All (n_ratings,). listener None: only item means are known, and the noise of listeners is that of items alone. An item is what
-    systems share (the prompt). Systems come out sorted by name.
+    All (n_ratings,). listener None: not known, and each rating then counts as from a listener of its own. An item is
+    what systems share (the prompt). Systems come out sorted by name.
     """
     scores = finite_vector(score, "score")
     n = len(scores)

@@ -9,7 +9,7 @@ Conventions
   note of shared items.
 - **Interval**: parametric bootstrap, inverted. For each candidate r, true means with the signal variances found and
   exactly that r get noise of the covariance found; the interval holds every r under which what was observed lies
-  between the 2.5 % and 97.5 % quantiles (the correlation coefficient's own bootstrap-t analogue; Carpenter 1999). A
+  between the 2.5 % and 97.5 % quantiles (test inversion; Carpenter 1999). A
   percentile bootstrap adds the noise a second time and does not cover: see the tests.
 - Below a reliability of .8 of either axis there is no interval ("too noisy for an interval"): coverage was simulated
   above it only.
@@ -89,23 +89,22 @@ def expected_correlation(
         return ExpectedCorrelation(nan, nan, nan, nan, nan, nan, nan, n, reason)
     rx, ry = reliability(x), reliability(y)
     observed = pearson_r(x.mean, y.mean)
-    found = {"reliability_x": rx.value, "reliability_y": ry.value, "n_systems": n}
     if min(rx.value, ry.value) <= 0:
         reason = f"{TOO_NOISY}: an axis has no more variance than its noise"
-        return ExpectedCorrelation(observed, nan, nan, nan, nan, **found, reason=reason)
+        return ExpectedCorrelation(observed, nan, nan, nan, nan, rx.value, ry.value, n, reason)
     cross = float((x.mean - x.mean.mean()) @ (y.mean - y.mean.mean())) - centred_trace(shared_noise(x, y))
     corrected = cross / ((n - 1) * math.sqrt(rx.signal_variance * ry.signal_variance))
     disattenuated = observed / math.sqrt(rx.value * ry.value)
     if min(rx.value, ry.value) < MIN_RELIABILITY:
         reason = f"{TOO_NOISY}: reliability {rx.value:.2f} and {ry.value:.2f}, at least {MIN_RELIABILITY} is needed"
-        return ExpectedCorrelation(observed, corrected, disattenuated, nan, nan, **found, reason=reason)
+        return ExpectedCorrelation(observed, corrected, disattenuated, nan, nan, rx.value, ry.value, n, reason)
     family = _Family(x, y, math.sqrt(rx.signal_variance), math.sqrt(ry.signal_variance), n_draws, seed)
     tail = (1 - confidence) / 2
     low, high = family.bound(observed, tail, upper=False), family.bound(observed, tail, upper=True)
     reason_none = None if low <= high else "no r explains what was observed: the noise found is too large"
     if reason_none:
         low = high = nan
-    return ExpectedCorrelation(observed, corrected, disattenuated, low, high, **found, reason=reason_none)
+    return ExpectedCorrelation(observed, corrected, disattenuated, low, high, rx.value, ry.value, n, reason_none)
 
 
 class _Family:
@@ -227,14 +226,14 @@ def krippendorff_alpha(
     """
     scores = finite_vector(score, "score")
     clips, n_clips = cluster_codes(clip, len(scores))
-    listeners, n_listeners = cluster_codes(listener, len(scores))
+    listeners, _ = cluster_codes(listener, len(scores))
     cell = listeners * n_clips + clips
     if len(np.unique(cell)) != len(cell):
         raise SpokenevalError("krippendorff_alpha: a listener rated a clip twice; keep one of the votes")
     if len(np.unique(scores)) < 2 or not (np.bincount(clips) > 1).any():
         return math.nan
     try:
-        import krippendorff
+        import krippendorff  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ModuleNotFoundError:
         raise SpokenevalError(
             "krippendorff_alpha: the package 'krippendorff' is not installed; pip install it"
