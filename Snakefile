@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from spokeneval.config import load_config
 from spokeneval.errors import SpokenevalError
 from spokeneval.fingerprint import Fingerprints
+from spokeneval.jobs import partial_report
 from spokeneval.layout import Layout
+from spokeneval.report import console_summary
 from spokeneval.stages import Stages, missing_resources
 
 try:
@@ -72,3 +74,18 @@ include: "rules/evaluators.smk"
 include: "rules/continuations.smk"
 include: "rules/judging.smk"
 include: "rules/report.smk"
+
+
+# What a run ends with: the tables; or, where something failed, a report of what there is, marked INCOMPLETE.
+onsuccess:
+    for dataset in CFG.datasets:
+        if Path(LAYOUT.report(dataset)).exists():
+            print(console_summary(Path(LAYOUT.report(dataset))), flush=True)
+
+
+onerror:
+    for dataset in CFG.datasets:
+        try:
+            partial_report(CFG, dataset=dataset)
+        except SpokenevalError as problem:
+            print(f"{dataset}: no partial report: {problem}", file=sys.stderr)

@@ -5,8 +5,8 @@ Conventions
 - `queen.1c` is a container: a table of contents (big-endian), then the files. Spoken lines are `*.SB` (each one an MP3
   file, 11,025 Hz mono), dialogues are `*.DOG`. The format is that of ScummVM's engine `queen` (resource.cpp, talk.cpp).
 - A spoken line's name is made of dialogue key, line index, J (Joe, the player) or P (the other person) and segment.
-- The speaker is the name of the dialogue file without its digits (BOB1.DOG: BOB) or JOE. This is inferred: the data hold
-  no list of speakers, and a second person in a scene shares the label.
+- The speaker is the name of the dialogue file without its digits (BOB1.DOG: BOB) or JOE. This is inferred: the data
+  hold no list of speakers, and a second person in a scene shares the label.
 - A scene is a dialogue file without `.DOG`.
 """
 
@@ -57,8 +57,8 @@ class Container:
         self._data = path.read_bytes()
         if self._data[:4] != _MAGIC or self._data[_COMPRESSION_AT : _COMPRESSION_AT + 1] != bytes([_MP3]):
             raise SpokenevalError(
-                f"{path}: expected the data of Flight of the Amazon Queen with MP3 sound (it starts with QTBL and has a 1 "
-                f"at byte 12), found {self._data[:13]!r}; fetch the file again"
+                f"{path}: expected the data of Flight of the Amazon Queen with MP3 sound (it starts with QTBL and "
+                f"has a 1 at byte 12), found {self._data[:13]!r}; fetch the file again"
             )
         self.entries = self._table_of_contents()
 

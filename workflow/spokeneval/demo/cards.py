@@ -129,7 +129,8 @@ def to_markdown(card: dict[str, Any]) -> str:
 def write_model(folder: Path, model: PreTrainedModel, card: dict[str, Any]) -> None:
     """config.json, model.safetensors (float16), card.json, card.md."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.half().save_pretrained(folder)
+    half: PreTrainedModel = model.half()  # type: ignore[no-untyped-call]
+    half.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)  # how to decode is the user's configuration
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     (folder / "card.md").write_text(to_markdown(card), encoding="utf-8")

@@ -4,9 +4,9 @@ Conventions
 -----------
 - Ids: 0 is BOS, then 1 + codebook * codes + code, frame by frame and in each frame from the first codebook on.
 - A training sequence is BOS and a window of one voice (see `speech.Windows`), in one batch of equal lengths.
-- NLL is in nats a token: the mean over all tokens of the held-out clips, each clip alone after BOS and cut at the length
-  of the window. The unigram and the same-stage bigram (the previous code of the same codebook) are counted on the
-  training clips; the bigram is smoothed towards the unigram, which also serves the first frame.
+- NLL is in nats a token: the mean over all tokens of the held-out clips, each clip alone after BOS and cut at the
+  length of the window. The unigram and the same-stage bigram (previous code of the same codebook) are counted on
+  the training clips; the bigram is smoothed towards the unigram, which also serves the first frame.
 - Weights are stored as float16; what is measured is what is stored.
 """
 
@@ -74,10 +74,10 @@ STREAMS = {
 RECIPES = {
     "acoustic-xs": Recipe("mel_rvq", "gpt2", 1, 64, 2, steps=60, learning_rate=4e-3, seed=11),
     "acoustic-s": Recipe("mel_rvq", "gpt2", 2, 128, 4, steps=120, learning_rate=3e-3, seed=12),
-    "acoustic-m": Recipe("mel_rvq", "gpt2", 2, 128, 4, steps=300, learning_rate=3e-3, seed=13),
+    "acoustic-m": Recipe("mel_rvq", "gpt2", 2, 128, 4, steps=600, learning_rate=3e-3, seed=13, batch=6),
     "acoustic-opt": Recipe("mel_rvq", "opt", 2, 128, 4, steps=220, learning_rate=3e-3, seed=14),
     "acoustic-llama": Recipe("mel_rvq", "llama", 2, 128, 4, steps=300, learning_rate=3e-3, seed=15),
-    "acoustic-l": Recipe("mel_rvq", "llama", 4, 160, 5, steps=300, learning_rate=2e-3, seed=16),
+    "acoustic-l": Recipe("mel_rvq", "llama", 4, 160, 5, steps=650, learning_rate=3e-3, seed=16, batch=6),
     "acoustic-qwen": Recipe("mel_rvq", "qwen2", 3, 96, 4, steps=250, learning_rate=3e-3, seed=17),
     "semantic-s": Recipe("whisper_kmeans", "gpt2", 1, 64, 2, steps=150, learning_rate=4e-3, seed=21, batch=16),
     "semantic-m": Recipe("whisper_kmeans", "gpt2", 2, 128, 4, steps=400, learning_rate=3e-3, seed=22, batch=16),
@@ -106,12 +106,12 @@ def config_of(recipe: Recipe) -> PretrainedConfig:
     match recipe.architecture:
         case "gpt2":
             shared["n_positions"] = shared.pop("max_position_embeddings")
-            size = {"n_embd": recipe.width, "n_layer": recipe.n_layers, "n_head": recipe.n_heads}
-            return GPT2Config(**shared, **size, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+            gpt2: dict[str, Any] = {"n_embd": recipe.width, "n_layer": recipe.n_layers, "n_head": recipe.n_heads}
+            return GPT2Config(**shared, **gpt2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
         case "opt":
-            size = {"hidden_size": recipe.width, "word_embed_proj_dim": recipe.width, "ffn_dim": 4 * recipe.width}
-            depth = {"num_hidden_layers": recipe.n_layers, "num_attention_heads": recipe.n_heads}
-            return OPTConfig(**shared, **size, **depth, dropout=0.0, attention_dropout=0.0)
+            del gated["num_key_value_heads"], gated["intermediate_size"]
+            gated |= {"word_embed_proj_dim": recipe.width, "ffn_dim": 4 * recipe.width}
+            return OPTConfig(**shared, **gated, dropout=0.0, attention_dropout=0.0)
         case "llama":
             return LlamaConfig(**shared, **gated)
         case "qwen2":
@@ -135,10 +135,10 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def train(recipe: Recipe, clips: Sequence[CodedClip], report: Callable[[str], None]) -> PreTrainedModel:
-    """Train from seeded random weights by AdamW; the result is rounded to float16 and back."""
+    """Train from seeded random weights by AdamW; the result is rounded to float16 and back to float32."""
     stream = STREAMS[recipe.tokenizer]
     torch.manual_seed(recipe.seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config_of(recipe)).float()
+    model: Any = AutoModelForCausalLM.from_config(config_of(recipe)).float()  # type: ignore[no-untyped-call]
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))
     windows, rng = Windows(clips, stream.window_steps), np.random.default_rng(recipe.seed)
     start = time.monotonic()
@@ -156,7 +156,8 @@ def train(recipe: Recipe, clips: Sequence[CodedClip], report: Callable[[str], No
             elapsed = time.monotonic() - start
             left = elapsed / (step + 1) * (recipe.steps - step - 1)
             report(f"step {step + 1}/{recipe.steps}, training loss {loss.item():.3f} nats, {left:.0f} s left")
-    return model.half().float().eval()
+    rounded: PreTrainedModel = model.half().float().eval()
+    return rounded
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def typing(clicks: Sequence[Waveform], clicks_per_s: float, rng: np.random.Gener
     samples = np.zeros(int(DURATION_S * SAMPLE_RATE), np.float32)
     at_s = rng.exponential(1 / clicks_per_s)
     while at_s < DURATION_S:
-        start, click = int(at_s * SAMPLE_RATE), clicks[rng.integers(len(clicks))]
+        start, click = int(at_s * SAMPLE_RATE), clicks[int(rng.integers(len(clicks)))]
         part = click[: len(samples) - start]
         samples[start : start + len(part)] += part
         at_s += rng.exponential(1 / clicks_per_s)
@@ -45,7 +45,8 @@ def coloured(slope: float, rng: np.random.Generator) -> Waveform:
 
 
 def _to_peak(samples: NDArray[np.floating]) -> Waveform:
-    return (samples * (_PEAK / np.abs(samples).max())).astype(np.float32)
+    scaled: Waveform = (samples * (_PEAK / np.abs(samples).max())).astype(np.float32)
+    return scaled
 
 
 def write_generated(folder: Path, clicks: Sequence[Waveform]) -> None:

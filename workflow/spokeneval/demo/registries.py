@@ -81,6 +81,6 @@ def check_digest(name: str, expected: str, got: str) -> None:
     """Raises SpokenevalError where a digest is not the pinned one."""
     if expected != got:
         raise SpokenevalError(
-            f"{name}: expected sha256 {expected}, got {got}; the package has other content than the demo was made with. "
-            "Results would not be comparable, so nothing was written"
+            f"{name}: expected sha256 {expected}, got {got}; the package has other content than the demo was "
+            "made with. Results would not be comparable, so nothing was written"
         )

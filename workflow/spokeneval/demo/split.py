@@ -6,6 +6,7 @@ The rule, for the recordings of the demo (all lines in seconds of audio):
 - Speakers with a single scene: sorted by name, every second one is evaluated; these voices are not heard in training.
 - Joe speaks in every scene and follows: his lines are evaluated where the scene is. Scenes in which only he has lines
   train.
+- Of the training scenes, four are held out of every fit for validation.
 The result is committed as evaluation_scenes.txt, and the training script and the dataset read only that file.
 """
 
@@ -21,7 +22,8 @@ from spokeneval.errors import ConfigError
 
 EVALUATED_SHARE = 0.42
 VALIDATION_SCENES = ("BOB2", "CHIEF1", "KLUNK2", "SPARKY7")
-"""Training scenes that are held out of the fits to measure them; their speakers have other training scenes."""
+"""Training scenes that are held out of the fits to measure them. KLUNK2 is Klunk's only training scene, so his
+voice is not heard in training either."""
 
 
 def choose_evaluation_scenes(seconds: dict[tuple[str, str], float]) -> list[str]:

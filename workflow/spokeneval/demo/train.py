@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,7 +138,7 @@ def compare(folder: Path, model: PreTrainedModel, held_out: Sequence[CodedClip],
     """Say by how much a new model differs from the committed one."""
     if not (folder / "model.safetensors").is_file():
         return
-    committed: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    committed: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()  # type: ignore[no-untyped-call]
     old, new = (language_models.measure(m, held_out, tokenizer).nll for m in (committed, model))
     before, after = committed.state_dict(), model.state_dict()
     if {k: v.shape for k, v in before.items()} != {k: v.shape for k, v in after.items()}:
@@ -145,7 +146,8 @@ def compare(folder: Path, model: PreTrainedModel, held_out: Sequence[CodedClip],
         return
     largest = max(float((before[key] - after[key]).abs().max()) for key in before)
     say(
-        f"{folder.name}: {new - old:+.4f} nats a token against the committed {old:.4f}; weights differ by <= {largest:.2g}"
+        f"{folder.name}: {new - old:+.4f} nats a token against the committed {old:.4f}; "
+        f"weights differ by <= {largest:.2g}"
     )
 
 
@@ -157,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fetched", type=Path, default=Path("resources/fetched"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     place, names = Workplace(options.demo, options.fetched), options.only or [*CODEBOOKS, *RECIPES]
     try:
         for tokenizer in CODEBOOKS:

@@ -6,11 +6,11 @@ Conventions
   continuation clips as files of their own ('full' too), the members from the cut on ('kept').
 - Time is counted in ticks of 1 / (clip rate x tokenizer rate) seconds, as integers: frame f of a tokenizer begins at
   f * hop * clip_rate, sample n of a clip lies at n * tokenizer_rate. No float second is ever compared.
-- Identical ids in identical contexts have one log-probability. Batches of different shape differ in the last bits, so in
-  the pass over whole clips both members of a pair take one value up to the first target that differs: the one stored
-  for the member whose clip_id sorts first. Targets below 0 are not known, and never equal. Where the first unit is not
-  scored (no BOS) the table does not tell whether it is the same, and values are shared only as far as they also agree
-  to SAME_LOGPROB.
+- Identical ids in identical contexts have one log-probability. Batches of different shape differ in the last bits, so
+  in the pass over whole clips both members of a pair take one value up to the first target that differs: the one
+  stored for the member whose clip_id sorts first. Targets below 0 are not known, and never equal. Where the first unit
+  is not scored (no BOS) the table does not tell whether it is the same, and values are shared only as far as they also
+  agree to SAME_LOGPROB.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Items:
 
     @property
     def task_has_prompt(self) -> Bools:
-        """(n_items,) True where an item of the task has a transition (a failed one may lack it), or all of them failed."""
+        """(n_items,) True where an item of the task has a transition (a failed one may lack it), or all have failed."""
         by_task = pl.col("transition").is_not_null().any() | (pl.col("status") != OK).all()
         return self.frame.select(by_task.over("task")).to_series().to_numpy().astype(bool)
 

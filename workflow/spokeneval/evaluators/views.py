@@ -30,10 +30,11 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from spokeneval.evaluators.positions import Bools, Ints, Items, Objects, Positions, StoredPositions, first_difference
 from spokeneval.evaluators.reduction import CONTROL_NAMES, EvaluatorSettings, Reduction, exact_seconds
@@ -66,14 +67,11 @@ def evaluate(
     items = Items.of(pairs)
     stored = StoredPositions(likelihood)
     passes = _Passes.of(items, stored, info, settings)
-    frames = [
-        _rows(items, cell, scores, reason, reduction, info)
-        for reduction in settings.reductions
-        for cell, scores, reason in _Evaluation(items, passes, info, settings, reduction).cells()
-    ]
-    schema = pl.DataFrame(pl.from_arrow(EVALUATORS.empty())).schema
-    table = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
-    return table.cast(schema).select(list(schema)).sort(list(EVALUATORS.key))
+    table = _Table(items, info)
+    for reduction in settings.reductions:
+        for cell, scores, reason in _Evaluation(items, passes, info, settings, reduction).cells():
+            table.add(cell, scores, reason, reduction)
+    return table.frame()
 
 
 class _Passes(NamedTuple):
@@ -274,53 +272,76 @@ def _needs_prompt(cell: _Cell, reduction: Reduction) -> bool:
     return cell.evaluator not in {"global", "windowed", "windowed_matched"}
 
 
-def _rows(
-    items: Items, cell: _Cell, scores: Scores, reason: Objects, reduction: Reduction, info: TokenizerInfo
-) -> pl.DataFrame:
-    """The rows of one cell: one for each item whose task has the evaluator."""
-    needs_prompt = _needs_prompt(cell, reduction)
-    exists = items.task_has_prompt if needs_prompt else np.ones(len(items), dtype=bool)
-    why = [_why_failed(i, items, cell, scores, reason, reduction) if exists[i] else None for i in range(len(items))]
-    ok = np.array([w is None for w in why])
-    positive, negative = scores.score[0::2], scores.score[1::2]
-    tie = 0.5 if cell.evaluator in CONTROL_NAMES else reduction.tie
-    verdict = np.where(positive < negative, 1.0, np.where(positive == negative, tie, 0.0))
-    seconds = scores.frames * info.hop_samples / info.sample_rate
-    frame = pl.DataFrame(
-        {
-            "task": items.frame["task"],
-            "item_id": items.frame["item_id"],
+class _Table:
+    """The rows of all cells, collected as arrays: one row for each item whose task has the evaluator."""
+
+    def __init__(self, items: Items, info: TokenizerInfo) -> None:
+        self.items, self.frame_s = items, info.hop_samples / info.sample_rate
+        self.prompted = items.task_has_prompt
+        self.usable = np.array([reason is None for reason in items.reason], dtype=np.bool_)
+        self.names: list[tuple[_Cell, str]] = []
+        self.columns: dict[str, list[NDArray[Any]]] = {}
+        self.reasons: list[str | None] = []
+
+    def add(self, cell: _Cell, scores: Scores, reason: Objects, reduction: Reduction) -> None:
+        needs_prompt = _needs_prompt(cell, reduction)
+        exists = np.flatnonzero(self.prompted if needs_prompt else np.ones(len(self.items), dtype=bool))
+        scored = (
+            np.isfinite(scores.score) & (scores.n_scored > 0) & np.array([r is None for r in reason], dtype=np.bool_)
+        )
+        ok = self.usable & scored[0::2] & scored[1::2] & (self.items.has_prompt | (not needs_prompt))
+        positive, negative = scores.score[0::2], scores.score[1::2]
+        tie = 0.5 if cell.evaluator in CONTROL_NAMES else reduction.tie
+        values = {
+            "cell": np.full(len(self.items), len(self.names)),
+            "item": np.arange(len(self.items)),
+            "ok": ok,
             "score_positive": positive,
             "score_negative": negative,
             "n_scored_positive": scores.n_scored[0::2],
             "n_scored_negative": scores.n_scored[1::2],
-            "seconds_positive": seconds[0::2],
-            "seconds_negative": seconds[1::2],
-            "verdict": verdict,
-            "reason": pl.Series(why, dtype=pl.String),
-            "exists": exists,
-            "ok": ok,
+            "seconds_positive": scores.frames[0::2] * self.frame_s,
+            "seconds_negative": scores.frames[1::2] * self.frame_s,
+            "verdict": np.where(positive < negative, 1.0, np.where(positive == negative, tie, 0.0)),
         }
-    )
-    numbers = ("score", "n_scored", "seconds")
-    known = [f"{number}_{role}" for number in numbers for role in ("positive", "negative")]
-    return (
-        frame.filter("exists")
-        .with_columns(
-            *(pl.when("ok").then(pl.col(name)) for name in (*known, "verdict")),
-            pl.when("ok").then(pl.lit(OK)).otherwise(pl.lit(FAILED)).alias("status"),
-            pl.lit(cell.evaluator).alias("evaluator"),
-            pl.lit(cell.window_s, pl.Float64).alias("window_s"),
-            pl.lit(cell.unconditional, pl.String).alias("unconditional"),
-            pl.lit(cell.codebooks).alias("codebooks"),
-            pl.lit(reduction.name).alias("convention"),
+        for name, array in values.items():
+            self.columns.setdefault(name, []).append(array[exists])
+        self.names.append((cell, reduction.name))
+        self.reasons += [
+            None if ok[i] else _why_failed(int(i), self.items, cell, scores, reason, reduction) for i in exists
+        ]
+
+    def frame(self) -> pl.DataFrame:
+        """In the schema EVALUATORS, sorted by its key."""
+        empty = pl.from_arrow(EVALUATORS.empty())
+        assert isinstance(empty, pl.DataFrame)
+        if not self.names:
+            return empty
+        columns = {name: np.concatenate(arrays) for name, arrays in self.columns.items()}
+        cells = pl.DataFrame(
+            [(*cell, convention) for cell, convention in self.names],
+            schema={"evaluator": pl.String, "window_s": pl.Float64, "unconditional": pl.String}
+            | {"codebooks": pl.String, "convention": pl.String},
+            orient="row",
+        )[columns.pop("cell")]
+        of_items = self.items.frame.select("task", "item_id")[columns.pop("item")]
+        ok = pl.col("ok")
+        known = [name for name in columns if name != "ok"]
+        return (
+            pl.concat([of_items, cells, pl.DataFrame(columns)], how="horizontal")
+            .with_columns(
+                *(pl.when(ok).then(pl.col(name)) for name in known),
+                pl.when(ok).then(pl.lit(OK)).otherwise(pl.lit(FAILED)).alias("status"),
+                pl.Series("reason", self.reasons, dtype=pl.String),
+            )
+            .cast(empty.schema | {"ok": pl.Boolean()})
+            .select(empty.columns)
+            .sort(list(EVALUATORS.key))
         )
-        .select(EVALUATORS.arrow.names)
-    )
 
 
-def _why_failed(i: int, items: Items, cell: _Cell, scores: Scores, reason: Objects, reduction: Reduction) -> str | None:
-    """Why an item has no score in a cell; None where it has."""
+def _why_failed(i: int, items: Items, cell: _Cell, scores: Scores, reason: Objects, reduction: Reduction) -> str:
+    """Why an item has no score in a cell."""
     if items.reason[i] is not None:
         return str(items.reason[i])
     if _needs_prompt(cell, reduction) and not items.has_prompt[i]:
@@ -332,6 +353,5 @@ def _why_failed(i: int, items: Items, cell: _Cell, scores: Scores, reason: Objec
         if scores.n_scored[row] == 0:
             where = "" if cell.window_s is None else f" in the window of {cell.window_s:g} s"
             return f"{member}: no token is counted{where}"
-        if not np.isfinite(scores.score[row]):
-            return f"{member}: the score is {scores.score[row]}, not a finite number"
-    return None
+    row = 2 * i if not np.isfinite(scores.score[2 * i]) else 2 * i + 1
+    return f"{('positive', 'negative')[row % 2]}: the score is {scores.score[row]}, not a finite number"

@@ -179,7 +179,8 @@ def sliding_maximum(
         windows = windows.take(chosen)
     begin, end = span(view, mask)
     best = _maximum(tokens, place, counts, windows, reduction, frames_per_s)
-    return Scores(best, counts, end - begin)
+    some = np.bincount(windows.row, minlength=view.n_rows) > 0
+    return Scores(best, np.where(some, counts, 0), end - begin)
 
 
 def _of_both(values: Ints, rule: np.ufunc) -> Ints:

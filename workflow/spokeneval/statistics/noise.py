@@ -78,7 +78,12 @@ def item_means(
     np.add.at(moved.T, codes, influence.T)
     correction = np.sqrt(_correction(n_clusters, "items"))
     return NoisyMeans(
-        tuple(systems), mean, _outer(moved) * correction**2, tuple(map(str, items)), influence * correction
+        systems=tuple(systems),
+        mean=mean,
+        covariance=_outer(moved) * correction**2,
+        items=tuple(map(str, items)),
+        item_influence=influence * correction,
+        noise_df=float(n_clusters - 1),
     )
 
 
@@ -100,7 +105,7 @@ def rating_means(
         raise SpokenevalError(f"rating_means: {n} scores and {codes.size} systems; expected one system a score")
     item_names = np.unique(np.asarray(item).astype(str))
     item_codes, n_items = cluster_codes(np.asarray(item).astype(str), n)
-    counts = np.bincount(codes, minlength=len(names))
+    counts = np.bincount(codes, minlength=len(names)).astype(np.int64)
     mean = np.bincount(codes, scores, len(names)) / np.maximum(counts, 1)
     residual = (scores - mean[codes]) / counts[codes]
 
@@ -110,14 +115,25 @@ def rating_means(
 
     by_item = moved(item_codes, n_items, "items")
     covariance = (by_item @ by_item.T).toarray()
+    noise_df = float(n_items - 1)
     if listener is not None:
         listener_codes, n_listeners = cluster_codes(np.asarray(listener).astype(str), n)
         by_listener = moved(listener_codes, n_listeners, "listeners")
         cells, n_cells = cluster_codes(item_codes * n_listeners + listener_codes, n)
         by_cell = moved(cells, n_cells, "ratings")
-        covariance = covariance + (by_listener @ by_listener.T).toarray() - (by_cell @ by_cell.T).toarray()
-    systems = tuple(str(name) for name in names)
-    return NoisyMeans(systems, mean, covariance, tuple(str(i) for i in item_names), by_item.toarray())
+        more = (by_listener @ by_listener.T).toarray() - (by_cell @ by_cell.T).toarray()
+        parts = centred_trace(covariance), max(centred_trace(more), 0.0)
+        squares = parts[0] ** 2 / (n_items - 1) + parts[1] ** 2 / (n_listeners - 1)
+        noise_df = sum(parts) ** 2 / squares if squares > 0 else noise_df
+        covariance = covariance + more
+    return NoisyMeans(
+        systems=tuple(str(name) for name in names),
+        mean=mean,
+        covariance=covariance,
+        items=tuple(str(name) for name in item_names),
+        item_influence=by_item.toarray(),
+        noise_df=noise_df,
+    )
 
 
 def shared_noise(x: NoisyMeans, y: NoisyMeans) -> FloatArray:

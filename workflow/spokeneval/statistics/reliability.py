@@ -7,10 +7,10 @@ Conventions
 - Corrected r: noise variances and covariances (`noise`) are taken off before the coefficient is formed; it can exceed
   1, and is not clipped. Disattenuated r: observed / sqrt(reliability x reliability) (Spearman 1904), which takes no
   note of shared items.
-- **Interval**: parametric bootstrap, inverted. For each candidate r, true means with the signal variances found and
-  exactly that r get noise of the covariance found; the interval holds every r under which what was observed lies
-  between the 2.5 % and 97.5 % quantiles (test inversion; Carpenter 1999). A
-  percentile bootstrap adds the noise a second time and does not cover: see the tests.
+- **Interval**: parametric bootstrap of the corrected r, inverted (Carpenter 1999). For each candidate r, true means with
+  the signal variances found and exactly that r get normal noise of the covariance found, scaled by a chi-square for how
+  well that covariance is known; the interval holds every r under which the corrected r found lies between its 2.5 % and
+  97.5 % quantiles. A percentile bootstrap adds the noise a second time and does not cover: see the tests.
 - Below a reliability of .8 of either axis there is no interval ("too noisy for an interval"): coverage was simulated
   above it only.
 - Split-half reliability: listeners in two halves, r of the system means, Spearman-Brown 2r / (1 + r). Krippendorff's
@@ -100,7 +100,7 @@ def expected_correlation(
         return ExpectedCorrelation(observed, corrected, disattenuated, nan, nan, rx.value, ry.value, n, reason)
     family = _Family(x, y, math.sqrt(rx.signal_variance), math.sqrt(ry.signal_variance), n_draws, seed)
     tail = (1 - confidence) / 2
-    low, high = family.bound(observed, tail, upper=False), family.bound(observed, tail, upper=True)
+    low, high = family.bound(corrected, tail, upper=False), family.bound(corrected, tail, upper=True)
     reason_none = None if low <= high else "no r explains what was observed: the noise found is too large"
     if reason_none:
         low = high = nan
@@ -108,7 +108,7 @@ def expected_correlation(
 
 
 class _Family:
-    """Draws of the observed r for any true r, from one set of noise draws."""
+    """Draws of the corrected r for any true r, from one set of noise draws."""
 
     def __init__(
         self, x: NoisyMeans, y: NoisyMeans, sd_x: float, sd_y: float, n_draws: int, seed: int | np.random.Generator
@@ -118,30 +118,34 @@ class _Family:
         u = u / np.linalg.norm(u)
         v = _orthogonal(y.mean - y.mean.mean(), u)
         cross = shared_noise(x, y)
-        noise = _draws(np.block([[x.covariance, cross], [cross.T, y.covariance]]), n_draws, np.random.default_rng(seed))
-        e, f = noise[:, :n], noise[:, n:]
+        rng = np.random.default_rng(seed)
+        noise = _draws(np.block([[x.covariance, cross], [cross.T, y.covariance]]), n_draws, rng)
+        scale = [np.sqrt(df / rng.chisquare(df, (n_draws, 1))) for df in (x.noise_df, y.noise_df)]
+        e, f = noise[:, :n] * scale[0], noise[:, n:] * scale[1]
         e, f = e - e.mean(axis=1, keepdims=True), f - f.mean(axis=1, keepdims=True)
         first = sd_x * math.sqrt(n - 1) * u + e
         self._length = sd_y * math.sqrt(n - 1)
-        self._xx = np.einsum("ij,ij->i", first, first)
+        self._taken_xy, self._taken_yy = centred_trace(cross), centred_trace(y.covariance)
+        # a draw with no signal variance left counts as a correlation beyond any bound
+        self._signal_x = np.maximum(np.einsum("ij,ij->i", first, first) - centred_trace(x.covariance), 1e-300)
         self._xu, self._xv = first @ u, first @ v
         self._xf = np.einsum("ij,ij->i", first, f)
         self._fu, self._fv = f @ u, f @ v
         self._ff = np.einsum("ij,ij->i", f, f)
 
-    def observed(self, angle: float) -> FloatArray:
-        """(n_draws,) observed r where the true r is cos(angle)."""
+    def corrected(self, angle: float) -> FloatArray:
+        """(n_draws,) corrected r where the true r is cos(angle)."""
         a, b = self._length * math.cos(angle), self._length * math.sin(angle)
-        xy = a * self._xu + b * self._xv + self._xf
-        yy = self._length**2 + 2 * (a * self._fu + b * self._fv) + self._ff
-        r: FloatArray = xy / np.sqrt(self._xx * yy)
+        xy = a * self._xu + b * self._xv + self._xf - self._taken_xy
+        yy = self._length**2 + 2 * (a * self._fu + b * self._fv) + self._ff - self._taken_yy
+        r: FloatArray = xy / (np.sqrt(self._signal_x) * np.sqrt(np.maximum(yy, 1e-300)))
         return r
 
     def bound(self, seen: float, tail: float, upper: bool) -> float:
         """The true r at which `seen` has just `tail` of the draws beyond it; 1 or -1 where none in reach has less."""
 
         def inside(angle: float) -> bool:
-            r = self.observed(angle)
+            r = self.corrected(angle)
             return bool(np.mean(r <= seen if upper else r >= seen) >= tail)
 
         # the far end of the range for this bound, and the other one

@@ -43,4 +43,5 @@ def nearest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDA
     wide = centroids.astype(np.float64)
     # |x - c|^2 less |x|^2, which does not change the order
     distances = np.square(wide).sum(axis=1) - 2.0 * (vectors.astype(np.float64) @ wide.T)
-    return distances.argmin(axis=1).astype(np.int32)
+    indices: NDArray[np.int32] = distances.argmin(axis=1).astype(np.int32)
+    return indices

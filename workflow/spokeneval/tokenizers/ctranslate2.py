@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
@@ -82,12 +81,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     return arrays
 
 
-class WhisperEncoder(nn.Module):
+class WhisperEncoder:
     """The first layers of a Whisper encoder in float32, one clip at a time."""
+
+    size: int
+    """Of the features."""
+    n_positions: int
+    """Frames of the longest clip."""
 
     def __init__(self, folder: Path, n_layers: int) -> None:
         """folder: holds model.bin. Raises ConfigError where it has fewer layers, or is no Whisper model."""
-        super().__init__()
         path = folder / "model.bin"
         arrays = read_arrays(path)
         n_found = sum(name.startswith("encoder/layer_") and name.endswith("ffn/layer_norm/gamma") for name in arrays)
@@ -106,7 +109,7 @@ class WhisperEncoder(nn.Module):
         self._window = torch.hann_window(_N_FFT)
 
     @torch.inference_mode()
-    def forward(self, waveform: NDArray[np.float32]) -> torch.Tensor:
+    def __call__(self, waveform: NDArray[np.float32]) -> torch.Tensor:
         """(n_samples,) at 16 kHz -> (n_samples // 320, size), the output of layer n_layers without the final norm."""
         # Samples beyond the last whole frame are left out, so that there is no frame that only a part of it supports.
         whole = waveform[: len(waveform) // HOP_SAMPLES * HOP_SAMPLES]
@@ -139,7 +142,7 @@ class WhisperEncoder(nn.Module):
         """Pre-norm self-attention and feed-forward: (n_frames, size) -> the same."""
         normed = self._norm(f"{name}self_attention/layer_norm", hidden)
         fused = self._linear(f"{name}self_attention/linear_0", normed)
-        query, key, value = fused.unflatten(1, (3, -1, _HEAD_SIZE)).permute(1, 2, 0, 3)
+        query, key, value = fused.reshape(len(fused), 3, -1, _HEAD_SIZE).permute(1, 2, 0, 3)
         attended = functional.scaled_dot_product_attention(query[None], key[None], value[None])[0]
         hidden = hidden + self._linear(f"{name}self_attention/linear_1", attended.transpose(0, 1).flatten(1))
         widened = functional.gelu(self._linear(f"{name}ffn/linear_0", self._norm(f"{name}ffn/layer_norm", hidden)))

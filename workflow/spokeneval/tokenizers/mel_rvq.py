@@ -8,8 +8,8 @@ Conventions
   where two are equally near. Decoding adds the mean and the chosen centroids.
 - `causal` is False: the level is normalised over the whole clip and the ends are reflected, so a prefix of a clip has
   slightly other codes than the clip's own beginning.
-- The codebook is a safetensors file: `mean` (160,), `codebooks` (n_stages, n_codes, 160), float32. Models are trained on
-  these very numbers: a refitted codebook makes their ids meaningless.
+- The codebook is a safetensors file: `mean` (160,), `codebooks` (n_stages, n_codes, 160), float32. Models are
+  trained on these very numbers: a refitted codebook makes their ids meaningless.
 """
 
 from __future__ import annotations

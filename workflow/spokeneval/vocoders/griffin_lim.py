@@ -61,8 +61,8 @@ def log_mel_of(codes: Codes, tokenizer: Tokenizer) -> NDArray[np.float32]:
     """The log-mel that codes stand for. ConfigError where the tokenizer's codes stand for something else."""
     if not isinstance(tokenizer, mel.MelTokenizer):
         raise ConfigError(
-            f"a mel vocoder cannot decode the codes of {type(tokenizer).__name__}: they do not stand for log-mel frames; "
-            "expected a tokenizer such as mel_rvq"
+            f"a mel vocoder cannot decode the codes of {type(tokenizer).__name__}: they do not stand for log-mel "
+            "frames; expected a tokenizer such as mel_rvq"
         )
     return tokenizer.to_log_mel(codes)
 
@@ -70,7 +70,8 @@ def log_mel_of(codes: Codes, tokenizer: Tokenizer) -> NDArray[np.float32]:
 @cache
 def _inverse_filters() -> torch.Tensor:
     """(N_FFT // 2 + 1, N_BANDS)"""
-    return torch.linalg.pinv(mel.filters())
+    inverse: torch.Tensor = torch.linalg.pinv(mel.filters())
+    return inverse
 
 
 def _transform(waveform: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from spokeneval.tokenizers import mel
 from spokeneval.tokenizers.base import Codes, Tokenizer
 from spokeneval.vocoders.griffin_lim import log_mel_of
 
-_GENERATOR = {
+_GENERATOR: dict[str, Any] = {
     "model_in_dim": mel.N_BANDS,
     "sampling_rate": mel.SAMPLE_RATE,
     "upsample_initial_channel": 512,
@@ -60,12 +61,13 @@ def load_generator(path: Path) -> SpeechT5HifiGan:
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        generator = SpeechT5HifiGan(SpeechT5HifiGanConfig(**_GENERATOR)).eval()
+        generator: Any = SpeechT5HifiGan(SpeechT5HifiGanConfig(**_GENERATOR)).eval()  # type: ignore[no-untyped-call]
         generator.load_state_dict(_fold_weight_norm(checkpoint["generator"]))
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{path}: is not the checkpoint of a universal HiFi-GAN generator ({reason})") from error
-    return generator
+    loaded: SpeechT5HifiGan = generator
+    return loaded
 
 
 def _fold_weight_norm(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
