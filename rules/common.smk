@@ -10,3 +10,8 @@ def tokens_of(wildcards):
     """The tokens table that a model reads."""
     tokenizer = CFG.models[wildcards.model].tokenizer
     return LAYOUT.tokens(wildcards.dataset, tokenizer)
+
+
+def report_inputs(wildcards):
+    """Every table of a dataset's report. The layout is the package's: `spokeneval.layout`."""
+    return LAYOUT.report_inputs(wildcards.dataset)

@@ -15,7 +15,9 @@ rule continuations:
         runtime=asked("continuations", "runtime"),
     params:
         identity=lambda wildcards: IDENTITIES["continuations", wildcards.model],
-        samples_per_item=lambda wildcards: CFG.models[wildcards.model].decoding.samples_per_item,
+        samples_per_item=lambda wildcards: CFG.models[
+            wildcards.model
+        ].decoding.samples_per_item,
     message:
         "{wildcards.dataset}: model {wildcards.model} continues the prompts"
     script:

@@ -46,7 +46,10 @@ rule round_trips:
             "round_trips", wildcards.tokenizer, wildcards.vocoder, wildcards.judge
         ],
         embeddings=lambda wildcards: IDENTITIES[
-            "round_trip_embeddings", wildcards.tokenizer, wildcards.vocoder, wildcards.judge
+            "round_trip_embeddings",
+            wildcards.tokenizer,
+            wildcards.vocoder,
+            wildcards.judge,
         ],
     message:
         "{wildcards.dataset}: judge {wildcards.judge} listens to {wildcards.tokenizer} through {wildcards.vocoder}"

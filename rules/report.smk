@@ -1,9 +1,4 @@
 # tables -> report per dataset, an index over datasets, and the verdict on failed rows
-def report_inputs(wildcards):
-    """Every table of a dataset's report. The layout is the package's: `spokeneval.layout`."""
-    return LAYOUT.report_inputs(wildcards.dataset)
-
-
 rule report:
     input:
         report_inputs,

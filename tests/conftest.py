@@ -18,10 +18,10 @@ def small_config() -> dict[str, Any]:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["datasets"]["demo"]["limit"] = 8
     config["datasets"]["demo"]["tasks"] = {"speaker": 12, "room": 12}
-    names = ["acoustic-s", "acoustic-m", "semantic-s"]
+    names = ["acoustic-s", "acoustic-xs", "semantic-m"]
     config["models"] = {name: config["models"][name] for name in names}
     for name in names[:2]:
-        config["models"][name]["decoding"] = {"new_s": 1.0}
+        config["models"][name]["decoding"] = {"new_s": 0.8}
     config["judges"] = {name: config["judges"][name] for name in ("resemblyzer", "level")}
     config["evaluators"] = {"windows_s": [0.5]}
     config["report"] = {"window_s": 0.5, "n_draws": 500, "n_listen_items": 2}

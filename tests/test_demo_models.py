@@ -218,6 +218,17 @@ def test_a_committed_model_fits_its_card_codebook_and_split(folder: Path) -> Non
     assert all(values.isfinite().all() for values in model.state_dict().values())
 
 
+@pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
+def test_the_documented_figures_are_those_of_the_cards(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    documented = (ROOT / "docs/demo.md").read_text(encoding="utf-8").splitlines()
+    (row,) = (line for line in documented if line.startswith(f"| `{folder.name}` |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    measured, recipe = card["validation"], card["recipe"]
+    assert cells[3] == f"{recipe['steps']} x {recipe['batch']}"
+    assert cells[5:] == [f"{measured['nll']:.2f}", f"{measured['nats_per_second']:.0f}"]
+
+
 @needs_recordings
 def test_a_committed_model_has_the_nll_of_its_card() -> None:
     """On a few of the validation clips the card's model beats the one with less training, as the cards say."""

@@ -102,8 +102,10 @@ def test_the_repetition_penalty_counts_prompt_and_new_ids_but_no_padding(models)
         return logits[start:end].argmax()
 
     lm, decoding = models["gpt2"], Decoding(greedy=True, repetition_penalty=1.8)
-    expected = [by_hand(lm, prompt, 16, choose) for prompt in PROMPTS]
-    for codes, hand in zip(lm.continue_(PROMPTS, 8, decoding, 0), expected, strict=True):
+    # Prompts of one frame, so that nearly all of what counts is new; and a long one, so that they are padded.
+    prompts = [*(Prompt(f"short{n}", random_codes(CODEBOOKS, 1, n)) for n in range(6)), PROMPTS[2]]
+    expected = [by_hand(lm, prompt, 16, choose) for prompt in prompts]
+    for codes, hand in zip(lm.continue_(prompts, 8, decoding, 0), expected, strict=True):
         np.testing.assert_array_equal(codes.codes, hand)
 
 

@@ -155,7 +155,8 @@ def test_reliability_recovers_the_planted_signal() -> None:
 
 
 def test_item_noise_by_hand() -> None:
-    """Verdicts 1, 0 of each: influence +-1/4, variance 2 / (2 - 1) * 2 / 16 = 1/4, opposite systems covary negatively."""
+    """Verdicts 1, 0 of each: influence +-1/4, variance 2 / (2 - 1) * 2 / 16 = 1/4, opposite systems covary
+    negatively."""
     found = item_means([[1, 0], [0, 1], [1, 1]], ["a", "b", "c"], ["i", "j"])
     expected = np.array([[0.25, -0.25, 0], [-0.25, 0.25, 0], [0, 0, 0]])
     np.testing.assert_allclose(found.covariance, expected)
@@ -187,8 +188,8 @@ def test_clustered_items_carry_more_noise() -> None:
 
 def test_noisy_axes_get_no_interval() -> None:
     study = simulate(np.random.default_rng(4), 0.9)
-    x, y = study._replace(metric=study.metric[:, :12], ratings=study.ratings[:, :12], listener=study.listener[:12]).means()
-    found = expected_correlation(x, y, seed=0)
+    few = Study(study.metric[:, :12], study.ratings[:, :12], study.listener[:12], study.true_r)
+    found = expected_correlation(*few.means(), seed=0)
     assert found.reliability_x < 0.8
     assert math.isnan(found.low)
     assert TOO_NOISY in (found.reason or "")
@@ -200,9 +201,7 @@ def test_corrected_r_exceeds_the_observed_one_and_repeats() -> None:
     found = expected_correlation(x, y, seed=1)
     assert found.observed < found.corrected
     assert found.observed < found.disattenuated
-    assert found.disattenuated == pytest.approx(
-        found.observed / math.sqrt(found.reliability_x * found.reliability_y)
-    )
+    assert found.disattenuated == pytest.approx(found.observed / math.sqrt(found.reliability_x * found.reliability_y))
     assert found.low < found.corrected
     assert found.high <= 1
     assert found == expected_correlation(x, y, seed=1)
@@ -254,7 +253,8 @@ def test_alpha_by_krippendorffs_own_example() -> None:
     listener, clip = np.nonzero(~np.isnan(data))
     scores = data[listener, clip]
     for level, alpha in (("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849), ("ratio", 0.797)):
-        assert krippendorff_alpha(scores, clip, listener, level) == pytest.approx(alpha, abs=5e-4)  # type: ignore[arg-type]
+        assert krippendorff_alpha(scores, clip, listener, level) == pytest.approx(alpha, abs=5e-4)  # type:
+        ignore[arg - type]
 
 
 def test_alpha_without_disagreement_to_measure_and_with_double_votes() -> None:

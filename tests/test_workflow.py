@@ -38,7 +38,7 @@ def status_of(project: Project, table: str) -> dict[str, int]:
 def test_every_stage_made_its_table_and_nothing_failed(finished):
     pairs = pl.read_parquet(finished.folder / "results/demo/pairs.parquet")
     assert dict(pairs["task"].value_counts().iter_rows()) == {"speaker": 8, "room": 8}
-    for table in ("tokens/rvq", "tokens/whisper", *(f"likelihood/{m}" for m in ("acoustic-s", "semantic-s"))):
+    for table in ("tokens/rvq", "tokens/whisper", *(f"likelihood/{m}" for m in ("acoustic-s", "semantic-m"))):
         assert set(status_of(finished, f"{table}.parquet")) == {"ok"}, table
     report = finished.folder / "results/demo/report/report.html"
     assert report.stat().st_size < 15e6
@@ -67,7 +67,7 @@ def test_no_table_names_a_folder_of_this_machine(finished):
 
 
 def test_adding_a_model_runs_its_jobs_and_the_reports(project):
-    added = small_config()["models"]["acoustic-m"] | {"sequence": {"offset": 1, "bos": None}}
+    added = small_config()["models"]["acoustic-xs"] | {"sequence": {"offset": 1, "bos": None}}
     project.change("models", "added", value=added)
     assert project.plan() == model_files("added") | REPORTS
     before = project.times()
@@ -94,7 +94,7 @@ def test_renaming_a_model_forwards_no_clip(project):
 
 def test_another_window_is_a_view(project):
     project.change("evaluators", "windows_s", value=[0.5, 1.0])
-    views = {f"demo/evaluators/{m}.parquet" for m in ("acoustic-s", "acoustic-m", "semantic-s")}
+    views = {f"demo/evaluators/{m}.parquet" for m in ("acoustic-s", "acoustic-xs", "semantic-m")}
     assert project.plan() == views | REPORTS
 
 
@@ -105,13 +105,13 @@ def test_another_decoding_does_not_score_again(project):
 
 
 def test_another_sequence_convention_scores_this_model_again(project):
-    project.change("models", "semantic-s", "sequence", value={"offset": 1, "bos": None})
-    assert project.plan() == model_files("semantic-s", heard=False) | REPORTS
+    project.change("models", "semantic-m", "sequence", value={"offset": 1, "bos": None})
+    assert project.plan() == model_files("semantic-m", heard=False) | REPORTS
 
 
 def test_another_judge_costs_its_own_jobs(project):
     project.change("judges", "spectrum", value={"kind": "long_term_spectrum"})
-    expected = {f"demo/judging/{m}/spectrum.parquet" for m in ("acoustic-s", "acoustic-m")}
+    expected = {f"demo/judging/{m}/spectrum.parquet" for m in ("acoustic-s", "acoustic-xs")}
     expected |= {"demo/references/spectrum.parquet", "demo/qualification/spectrum.parquet"}
     expected |= {f"demo/{stage}/rvq/griffin_lim/spectrum.parquet" for stage in ("round_trips", "ceilings")}
     assert project.plan() == expected | REPORTS
@@ -120,7 +120,7 @@ def test_another_judge_costs_its_own_jobs(project):
 def test_more_items_cost_their_own_clips_only(project):
     before = {name: pl.read_parquet(project.folder / f"results/demo/{name}.parquet") for name in ("pairs", "clips")}
     project.change("datasets", "demo", "limit", value=10)
-    project.run("results/demo/likelihood/semantic-s.parquet")
+    project.run("results/demo/likelihood/semantic-m.parquet")
     pairs = pl.read_parquet(project.folder / "results/demo/pairs.parquet")
     clips = pl.read_parquet(project.folder / "results/demo/clips.parquet")
     assert pairs.join(before["pairs"], on="item_id").height == before["pairs"].height == 16
@@ -154,7 +154,7 @@ def test_code_of_a_tokenizer_reruns_its_own_models_only(project):
     assert project.plan() == set()
     edit(project, "tokenizers/whisper_kmeans.py", "class WhisperKMeans:", "class WhisperKMeans:\n    added = _ADDED\n")
     expected = {"demo/tokens/whisper.parquet", "demo/controls/tokens/whisper.parquet"}
-    assert project.plan() == expected | model_files("semantic-s", heard=False) | REPORTS
+    assert project.plan() == expected | model_files("semantic-m", heard=False) | REPORTS
 
 
 def test_another_version_of_the_package_runs_nothing(project):
@@ -208,8 +208,8 @@ def test_one_broken_model_of_several_leaves_the_others_and_a_partial_report(proj
 
 
 def test_weights_whose_vocabulary_does_not_fit_the_tokenizer_are_refused(project):
-    project.change("models", "semantic-s", "tokenizer", value="rvq")
-    output = complaint(project, "results/demo/likelihood/semantic-s.parquet")
+    project.change("models", "semantic-m", "tokenizer", value="rvq")
+    output = complaint(project, "results/demo/likelihood/semantic-m.parquet")
     assert "501" in output
     assert "769" in output
 

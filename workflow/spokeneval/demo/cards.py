@@ -131,6 +131,7 @@ def write_model(folder: Path, model: PreTrainedModel, card: dict[str, Any]) -> N
     folder.mkdir(parents=True, exist_ok=True)
     half: PreTrainedModel = model.half()  # type: ignore[no-untyped-call]
     half.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # transformers leaves it readable by its owner only
     (folder / "generation_config.json").unlink(missing_ok=True)  # how to decode is the user's configuration
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     (folder / "card.md").write_text(to_markdown(card), encoding="utf-8")

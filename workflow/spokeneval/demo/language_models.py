@@ -77,7 +77,7 @@ RECIPES = {
     "acoustic-m": Recipe("mel_rvq", "gpt2", 2, 128, 4, steps=600, learning_rate=3e-3, seed=13, batch=6),
     "acoustic-opt": Recipe("mel_rvq", "opt", 2, 128, 4, steps=220, learning_rate=3e-3, seed=14),
     "acoustic-llama": Recipe("mel_rvq", "llama", 2, 128, 4, steps=300, learning_rate=3e-3, seed=15),
-    "acoustic-l": Recipe("mel_rvq", "llama", 4, 160, 5, steps=650, learning_rate=3e-3, seed=16, batch=6),
+    "acoustic-l": Recipe("mel_rvq", "llama", 4, 160, 5, steps=300, learning_rate=2e-3, seed=16),
     "acoustic-qwen": Recipe("mel_rvq", "qwen2", 3, 96, 4, steps=250, learning_rate=3e-3, seed=17),
     "semantic-s": Recipe("whisper_kmeans", "gpt2", 1, 64, 2, steps=150, learning_rate=4e-3, seed=21, batch=16),
     "semantic-m": Recipe("whisper_kmeans", "gpt2", 2, 128, 4, steps=400, learning_rate=3e-3, seed=22, batch=16),

@@ -40,7 +40,10 @@ class Panel:
         self.standings: list[Standing] = []
         choices: list[Choice] = []
         if comparing:
-            self.standings = standings(judgements, pairs, bars, trivial=trivial, n_draws=n_draws, seed=seed)
+            asked = set(own.select("task", "judge").unique().iter_rows())
+            found = standings(judgements, pairs, bars, trivial=trivial, n_draws=n_draws, seed=seed)
+            # A judge that was not asked to listen to a task has not failed there.
+            self.standings = [standing for standing in found if (standing.task, standing.judge) in asked]
             choices = choose(judgements, pairs, bars, trivial=trivial, n_draws=n_draws, seed=seed)
         self.choices = {
             choice.task: choice

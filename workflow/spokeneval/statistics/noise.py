@@ -37,8 +37,9 @@ class NoisyMeans:
     """(n_systems, n_systems) of the means"""
     items: tuple[str, ...]
     item_influence: FloatArray
-    """(n_systems, n_items): what each item adds to a mean's deviation; the covariance over items is its outer
-    product"""
+    """(n_systems, n_items): what each item adds to the deviation of a mean"""
+    noise_df: float
+    """degrees of freedom that the noise variance is known with (Satterthwaite 1946, over items and listeners)"""
 
 
 @dataclass(frozen=True)

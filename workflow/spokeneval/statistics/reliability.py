@@ -7,10 +7,10 @@ Conventions
 - Corrected r: noise variances and covariances (`noise`) are taken off before the coefficient is formed; it can exceed
   1, and is not clipped. Disattenuated r: observed / sqrt(reliability x reliability) (Spearman 1904), which takes no
   note of shared items.
-- **Interval**: parametric bootstrap of the corrected r, inverted (Carpenter 1999). For each candidate r, true means with
-  the signal variances found and exactly that r get normal noise of the covariance found, scaled by a chi-square for how
-  well that covariance is known; the interval holds every r under which the corrected r found lies between its 2.5 % and
-  97.5 % quantiles. A percentile bootstrap adds the noise a second time and does not cover: see the tests.
+- **Interval**: parametric bootstrap of the corrected r, inverted (Carpenter 1999). For each candidate r, true means
+  with the signal variances found and exactly that r get normal noise of the covariance found, scaled by a chi-square
+  for how well that covariance is known; the interval holds every r under which the corrected r found lies between its
+  2.5 % and 97.5 % quantiles. A percentile bootstrap adds the noise a second time and does not cover: see the tests.
 - Below a reliability of .8 of either axis there is no interval ("too noisy for an interval"): coverage was simulated
   above it only.
 - Split-half reliability: listeners in two halves, r of the system means, Spearman-Brown 2r / (1 + r). Krippendorff's
