@@ -12,6 +12,11 @@ def tokens_of(wildcards):
     return LAYOUT.tokens(wildcards.dataset, tokenizer)
 
 
+def identity_of_tokens(wildcards):
+    """The identity that this table must carry; readers check it."""
+    return IDENTITIES["tokens", CFG.models[wildcards.model].tokenizer]
+
+
 def report_inputs(wildcards):
     """Every table of a dataset's report. The layout is the package's: `spokeneval.layout`."""
     return LAYOUT.report_inputs(wildcards.dataset)

@@ -15,6 +15,7 @@ rule continuations:
         runtime=asked("continuations", "runtime"),
     params:
         identity=lambda wildcards: IDENTITIES["continuations", wildcards.model],
+        tokens=identity_of_tokens,
         samples_per_item=lambda wildcards: CFG.models[
             wildcards.model
         ].decoding.samples_per_item,

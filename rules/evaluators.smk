@@ -15,6 +15,7 @@ rule evaluators:
         runtime=asked("evaluators", "runtime"),
     params:
         identity=lambda wildcards: IDENTITIES["evaluators", wildcards.model],
+        likelihood=lambda wildcards: IDENTITIES["likelihood", wildcards.model],
     message:
         "{wildcards.dataset}: evaluators of model {wildcards.model}"
     script:
@@ -58,6 +59,7 @@ rule token_controls:
         runtime=asked("evaluators", "runtime"),
     params:
         identity=lambda wildcards: IDENTITIES["token_controls", wildcards.tokenizer],
+        tokens=lambda wildcards: IDENTITIES["tokens", wildcards.tokenizer],
     message:
         "{wildcards.dataset}: controls from the tokens of {wildcards.tokenizer}"
     script:

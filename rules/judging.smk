@@ -45,6 +45,8 @@ rule round_trips:
         identity=lambda wildcards: IDENTITIES[
             "round_trips", wildcards.tokenizer, wildcards.vocoder, wildcards.judge
         ],
+        tokens=lambda wildcards: IDENTITIES["tokens", wildcards.tokenizer],
+        references=lambda wildcards: IDENTITIES["qualification", wildcards.judge],
         embeddings=lambda wildcards: IDENTITIES[
             "round_trip_embeddings",
             wildcards.tokenizer,
@@ -76,6 +78,8 @@ rule judging:
         identity=lambda wildcards: IDENTITIES[
             "judging", wildcards.model, wildcards.judge
         ],
+        continuations=lambda wildcards: IDENTITIES["continuations", wildcards.model],
+        references=lambda wildcards: IDENTITIES["qualification", wildcards.judge],
         embeddings=lambda wildcards: IDENTITIES["embeddings", wildcards.judge],
     message:
         "{wildcards.dataset}: judge {wildcards.judge} listens to model {wildcards.model}"

@@ -15,6 +15,7 @@ rule likelihood:
         runtime=asked("likelihood", "runtime"),
     params:
         identity=lambda wildcards: IDENTITIES["likelihood", wildcards.model],
+        tokens=identity_of_tokens,
     message:
         "{wildcards.dataset}: scoring clips with model {wildcards.model}"
     script:

@@ -260,3 +260,40 @@ def test_a_killed_run_is_finished_by_the_next_with_the_same_tables(finished, tmp
     expected, found = finished.tables(), project.tables()
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def test_a_full_disk_is_said_and_the_next_run_goes_on(finished, tmp_path):
+    """The results lie on a file system of 600 kB, then on one with room."""
+    project = Project.create(tmp_path / "full", finished.config)
+    disk = project.folder / "results"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        output = complaint(project, "results/demo/clips.parquet")
+        assert "No space left on device" in output
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        project.run("results/demo/clips.parquet", "results/demo/tokens/rvq.parquet")
+        for name in ("clips.parquet", "tokens/rvq.parquet"):
+            assert (disk / "demo" / name).read_bytes() == finished.tables()[f"demo/{name}"], name
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_damaged_artefact_is_named(project):
+    table = project.folder / "results/demo/likelihood/acoustic-s.parquet"
+    table.write_bytes(table.read_bytes()[:-100])
+    project.change("evaluators", "windows_s", value=[0.3])
+    output = complaint(project, "results/demo/evaluators/acoustic-s.parquet", "--allowed-rules", "evaluators")
+    assert "likelihood/acoustic-s.parquet: not a readable parquet file" in output
+    table.unlink()
+    project.run("results/demo/evaluators/acoustic-s.parquet")
+
+
+def test_another_tokenizer_under_existing_artefacts_remakes_them(project):
+    project.change("tokenizers", "whisper", "layer", value=3)
+    expected = {"demo/tokens/whisper.parquet", "demo/controls/tokens/whisper.parquet"}
+    assert project.plan() == expected | model_files("semantic-m", heard=False) | REPORTS
+    output = complaint(project, "results/demo/likelihood/semantic-m.parquet", "--allowed-rules", "likelihood")
+    assert "made under identity" in output

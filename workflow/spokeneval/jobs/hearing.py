@@ -19,12 +19,12 @@ from spokeneval.embeddings import (
 )
 from spokeneval.embeddings import references as reference_audio
 from spokeneval.embeddings import round_trips as embed_round_trips
-from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of, store_of, tokenizer_info, use_threads
+from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of, store_of, tokens_of, use_threads
 from spokeneval.judging import judge_continuations, judge_copies, judge_prompts, judge_round_trips
 from spokeneval.layout import Layout
 from spokeneval.progress import Progress
 from spokeneval.store import PartStore
-from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, TOKENS, read_table, write_table
+from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, read_table, write_table
 
 
 def references(config: Config, *, dataset: str, judge: str, identity: str, embeddings: str, threads: int) -> None:
@@ -61,6 +61,8 @@ def round_trips(
     vocoder: str,
     judge: str,
     identity: str,
+    tokens: str,
+    references: str,
     embeddings: str,
     threads: int,
 ) -> None:
@@ -70,7 +72,7 @@ def round_trips(
     use_threads(threads)
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
-    tokens = read_table(Path(layout.tokens(dataset, tokenizer)), TOKENS)
+    tokens_table, _ = tokens_of(config, dataset, tokenizer, tokens)
     store = store_of(config, "round_trips", embeddings, EMBEDDINGS)
     wanted = round_trip_ids(pairs)
     progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
@@ -79,20 +81,20 @@ def round_trips(
         make_tokenizer(config, tokenizer),
         make_vocoder(config, vocoder),
         pairs,
-        tokens,
+        tokens_table,
         store,
         progress=progress.add,
     )
     note(f"{counts.n_embedded} round trips heard, {counts.n_reused} found in the store, {counts.n_failed} failed")
     heard = _collected(store, wanted)
     write_table(Path(layout.round_trips(dataset, tokenizer, vocoder, judge)), heard, EMBEDDINGS, identity)
-    known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS)
+    known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS, references)
     rows = judge_round_trips(pairs, heard, known)
     write_table(Path(layout.ceilings(dataset, tokenizer, vocoder, judge)), rows, JUDGING, identity)
 
 
 def continuations(
-    config: Config, *, dataset: str, model: str, identity: str, samples_per_item: int, threads: int
+    config: Config, *, dataset: str, model: str, identity: str, tokens: str, samples_per_item: int, threads: int
 ) -> None:
     """What a model says after every prompt, as sound."""
     from spokeneval.continuations import continue_dataset, needed, write
@@ -102,9 +104,9 @@ def continuations(
     use_threads(threads)
     layout, block = Layout(config), config.models[model]
     assert block.vocoder is not None, f"{model} has no vocoder: no rule asks for its continuations"
-    info = tokenizer_info(config, dataset, block.tokenizer)
+    tokens_table, info = tokens_of(config, dataset, block.tokenizer, tokens)
     pairs = pairs_of(config, dataset)
-    codes = codes_by_clip(read_table(Path(layout.tokens(dataset, block.tokenizer)), TOKENS), info)
+    codes = codes_by_clip(tokens_table, info)
     lm = make_model(config, model, info)
     vocoder = make_vocoder(config, block.vocoder)
     store = store_of(config, "continuations", identity, CONTINUATIONS)
@@ -125,7 +127,16 @@ def continuations(
 
 
 def judging(
-    config: Config, *, dataset: str, model: str, judge: str, identity: str, embeddings: str, threads: int
+    config: Config,
+    *,
+    dataset: str,
+    model: str,
+    judge: str,
+    identity: str,
+    continuations: str,
+    references: str,
+    embeddings: str,
+    threads: int,
 ) -> None:
     """Is what the model says nearer to the right continuation or to the wrong one?"""
     from spokeneval.factory import make_judge
@@ -134,9 +145,9 @@ def judging(
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
     prompts = pairs["prompt"].drop_nulls().to_list()
-    said = read_table(Path(layout.continuations(dataset, model)), CONTINUATIONS)
+    said = read_table(Path(layout.continuations(dataset, model)), CONTINUATIONS, continuations)
     said = said.filter(pl.col("clip_id").is_in(prompts))
-    known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS)
+    known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS, references)
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
     audio = list(continuation_audio(said))
     _embed(judge, make_judge(config, judge), audio, store)

@@ -12,7 +12,7 @@ from spokeneval.jobs.tables_in import (
     note,
     pairs_of,
     store_of,
-    tokenizer_info,
+    tokens_of,
     use_threads,
 )
 from spokeneval.layout import Layout
@@ -56,17 +56,16 @@ def tokens(config: Config, *, dataset: str, tokenizer: str, identity: str, threa
     write_table(Path(Layout(config).tokens(dataset, tokenizer)), table, TOKENS, identity, extra)
 
 
-def likelihood(config: Config, *, dataset: str, model: str, identity: str, threads: int) -> None:
+def likelihood(config: Config, *, dataset: str, model: str, identity: str, tokens: str, threads: int) -> None:
     """tokens -> log-probabilities"""
     from spokeneval.factory import make_model
     from spokeneval.likelihood import codes_by_clip, needed, score_dataset, write
 
     use_threads(threads)
     layout, settings = Layout(config), config.likelihood
-    tokenizer = config.models[model].tokenizer
-    info = tokenizer_info(config, dataset, tokenizer)
+    tokens_table, info = tokens_of(config, dataset, config.models[model].tokenizer, tokens)
     pairs = pairs_of(config, dataset)
-    codes = codes_by_clip(read_table(Path(layout.tokens(dataset, tokenizer)), TOKENS), info)
+    codes = codes_by_clip(tokens_table, info)
     lm = make_model(config, model, info)
     store = store_of(config, "likelihood", identity, LIKELIHOOD)
     progress = Progress(f"likelihood {model}", len(needed(pairs, info, settings.contexts)), "rows")
@@ -81,7 +80,7 @@ def likelihood(config: Config, *, dataset: str, model: str, identity: str, threa
     write(Path(layout.likelihood(dataset, model)), store, done.keys, model, lm, info)
 
 
-def evaluators(config: Config, *, dataset: str, model: str, identity: str, threads: int) -> None:
+def evaluators(config: Config, *, dataset: str, model: str, identity: str, likelihood: str, threads: int) -> None:
     """log-probabilities -> scores and verdicts"""
     from spokeneval.evaluators.reduction import EvaluatorSettings
     from spokeneval.evaluators.views import evaluate
@@ -92,7 +91,7 @@ def evaluators(config: Config, *, dataset: str, model: str, identity: str, threa
     settings = EvaluatorSettings.make(
         chosen.names, chosen.windows_s, chosen.unconditional, chosen.per_codebook, chosen.reductions
     )
-    table = evaluate(pairs_of(config, dataset), read_table(path, LIKELIHOOD), info, settings)
+    table = evaluate(pairs_of(config, dataset), read_table(path, LIKELIHOOD, likelihood), info, settings)
     extra = {"conventions": settings.conventions(), "tokenizer": info.to_dict(), "model": model}
     write_table(Path(layout.evaluators(dataset, model)), table, EVALUATORS, identity, extra)
 
@@ -106,11 +105,11 @@ def audio_controls(config: Config, *, dataset: str, identity: str, threads: int)
     write_table(Path(layout.audio_controls(dataset)), table, EVALUATORS, identity)
 
 
-def token_controls(config: Config, *, dataset: str, tokenizer: str, identity: str, threads: int) -> None:
+def token_controls(config: Config, *, dataset: str, tokenizer: str, identity: str, tokens: str, threads: int) -> None:
     """Scores by counting tokens: unigram and bigram."""
     from spokeneval.controls import token_controls as measure
 
     layout = Layout(config)
-    tokens_table = read_table(Path(layout.tokens(dataset, tokenizer)), TOKENS)
-    table = measure(pairs_of(config, dataset), tokens_table, tokenizer_info(config, dataset, tokenizer))
+    tokens_table, info = tokens_of(config, dataset, tokenizer, tokens)
+    table = measure(pairs_of(config, dataset), tokens_table, info)
     write_table(Path(layout.token_controls(dataset, tokenizer)), table, EVALUATORS, identity)

@@ -59,6 +59,12 @@ def audio_of(config: Config, dataset: str, clip_ids: Sequence[str]) -> Iterator[
         yield row["clip_id"], row["audio"]["bytes"]
 
 
+def tokens_of(config: Config, dataset: str, tokenizer: str, identity: str) -> tuple[pl.DataFrame, TokenizerInfo]:
+    """The tokens table, which must carry this identity, and what it says of its tokenizer."""
+    frame = read_table(Path(Layout(config).tokens(dataset, tokenizer)), TOKENS, identity)
+    return frame, tokenizer_info(config, dataset, tokenizer)
+
+
 def tokenizer_info(config: Config, dataset: str, tokenizer: str) -> TokenizerInfo:
     """What the tokens table says of its tokenizer; nothing is loaded."""
     metadata = read_metadata(Path(Layout(config).tokens(dataset, tokenizer)), TOKENS)

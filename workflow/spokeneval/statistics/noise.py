@@ -104,8 +104,10 @@ def rating_means(
     names, codes = np.unique(np.asarray(system).astype(str), return_inverse=True)
     if codes.shape != (n,):
         raise SpokenevalError(f"rating_means: {n} scores and {codes.size} systems; expected one system a score")
-    item_names = np.unique(np.asarray(item).astype(str))
-    item_codes, n_items = cluster_codes(np.asarray(item).astype(str), n)
+    item_names, item_codes = np.unique(np.asarray(item).astype(str), return_inverse=True)
+    n_items = len(item_names)
+    if item_codes.shape != (n,):
+        raise SpokenevalError(f"rating_means: {n} scores and {item_codes.size} items; expected one item a score")
     counts = np.bincount(codes, minlength=len(names)).astype(np.int64)
     mean = np.bincount(codes, scores, len(names)) / np.maximum(counts, 1)
     residual = (scores - mean[codes]) / counts[codes]
@@ -118,7 +120,7 @@ def rating_means(
     covariance = (by_item @ by_item.T).toarray()
     noise_df = float(n_items - 1)
     if listener is not None:
-        listener_codes, n_listeners = cluster_codes(np.asarray(listener).astype(str), n)
+        listener_codes, n_listeners = cluster_codes(listener, n)
         by_listener = moved(listener_codes, n_listeners, "listeners")
         cells, n_cells = cluster_codes(item_codes * n_listeners + listener_codes, n)
         by_cell = moved(cells, n_cells, "ratings")
