@@ -172,3 +172,10 @@ def test_decoding_settings_of_the_checkpoint_are_not_used(models, tmp_path):
         CausalUnitLM(path, CODEBOOKS).continue_(PROMPTS, 8, Decoding(), 0),
         models["gpt2"].continue_(PROMPTS, 8, Decoding(), 0),
     )
+
+
+def test_the_kind_of_cache_does_not_matter(models, monkeypatch):
+    lm = models["qwen2"]
+    static = lm.continue_(PROMPTS, 12, Decoding(), 0)
+    monkeypatch.setattr(type(lm.model), "_can_compile_fullgraph", False)
+    assert same(static, lm.continue_(PROMPTS, 12, Decoding(), 0))

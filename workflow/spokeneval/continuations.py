@@ -78,7 +78,7 @@ def continue_dataset(
     tokens: Mapping[str, Codes | ItemError],
     store: PartStore,
     decoding: Decoding,
-    batch_size: int = 32,
+    batch_size: int = 48,
     progress: Callable[[int], None] | None = None,
 ) -> Continued:
     """Continue every prompt; every batch is a part of the store as soon as it is done.
@@ -109,10 +109,12 @@ def continue_dataset(
         work = [(clip_id, sample_index) for clip_id in sorted(usable, key=lambda name: len(usable[name].codes.codes))]
         generate = _generator(model, n_frames, decoding, sample_index)
         for batch in unfinished(work, lambda key: 1, batch_size, set(work) - done):
-            made = generate([usable[clip_id] for clip_id, _ in batch])
-            store.write([_row(prompt, new, sample_index, tokenizer, vocoder, decoding) for prompt, new in made])
-            n_generated += len(batch)
-            report(len(batch))
+            rows = []
+            for prompt, new in generate([usable[clip_id] for clip_id, _ in batch]):
+                rows.append(_row(prompt, new, sample_index, tokenizer, vocoder, decoding))
+                report(1)
+            store.write(rows)
+            n_generated += len(rows)
     statuses = pl.DataFrame(store.collect(keys).select(["status"]))["status"]
     counts = dict(statuses.value_counts(sort=True).iter_rows()) if len(statuses) else {}
     return Continued(keys=keys, n_generated=n_generated, n_reused=len(done), n_by_status=counts)

@@ -109,7 +109,7 @@ class WhisperKMeansBlock(Block):
     kind: Literal["whisper_kmeans"]
     encoder: ResourcePath = Field(description="folder of the Whisper model in CTranslate2 format")
     codebook: ResourcePath = Field(description="safetensors file with the centroids")
-    layer: PositiveInt = Field(2, description="encoder layer whose output is quantised, counted from 1")
+    layer: PositiveInt = Field(4, description="encoder layer whose output is quantised, counted from 1")
 
 
 class GriffinLimBlock(Block):

@@ -105,13 +105,16 @@ def generate(
     for row, prompt in enumerate(prompts):
         seen[row, torch.from_numpy(prompt)] = True
     processor = _NextId(vocabulary, decoding, seen.to(model.device), longest, clip_ids, sample_index)
-    settings: Any = GenerationConfig
+    factory: Any = GenerationConfig
+    settings = factory(do_sample=False, num_beams=1, max_new_tokens=n_new, pad_token_id=0, disable_compile=True)
+    if getattr(model, "_can_compile_fullgraph", False):  # transformers' mark of models that know a static cache
+        settings.cache_implementation = "static"  # allocated once, where the dynamic one is copied at every step
     with torch.inference_mode():
         output = model.generate(
             inputs=input_ids,
             attention_mask=torch.from_numpy(mask).to(model.device),
             logits_processor=LogitsProcessorList([processor]),
-            generation_config=settings(do_sample=False, num_beams=1, max_new_tokens=n_new, pad_token_id=0),
+            generation_config=settings,
         )
     new: NDArray[np.int64] = output[:, longest:].cpu().numpy()
     return new
