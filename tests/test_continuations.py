@@ -27,8 +27,9 @@ class Tokenizer:
 class Tones:
     """Samples tell the code of codebook 0 (a tenth of it) and, by a ramp over the whole string, the place."""
 
-    def __init__(self, sample_rate=1000):
+    def __init__(self, sample_rate=1000, history_s=None):
         self.sample_rate = sample_rate
+        self.history_s = history_s
         self.heard = []
 
     def decode(self, codes, tokenizer):
@@ -97,6 +98,15 @@ def test_a_vocoder_of_another_rate_is_cut_at_the_same_time():
     prompt, new = random_codes(CODEBOOKS, 8, 0), random_codes(CODEBOOKS, 5, 1)
     for rate in (1000, 2000, 500):
         assert len(decode_new(prompt, new, Tokenizer(), Tones(rate))) == 5 * rate // 10
+
+
+def test_only_the_history_that_the_vocoder_asks_for_is_decoded_with_the_continuation():
+    prompt, new = random_codes(CODEBOOKS, 8, 0), random_codes(CODEBOOKS, 5, 1)
+    for history_s, n_history in ((None, 8), (0.3, 3), (0.25, 3), (5.0, 8), (0.0, 0)):
+        vocoder = Tones(1000, history_s)
+        assert len(decode_new(prompt, new, Tokenizer(), vocoder)) == 500
+        expected = np.concatenate([prompt.codes[8 - n_history :], new.codes])
+        np.testing.assert_array_equal(vocoder.heard[0].codes, expected)
 
 
 def test_deduplicated_units_are_decoded_without_their_prompt(store, tmp_path):

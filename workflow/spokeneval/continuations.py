@@ -5,8 +5,9 @@ Conventions
 - A prompt is a clip of its own: its codes come from the prompt's audio alone. Nothing here reads a positive, a negative
   or a continuation of the dataset.
 - New frames: the smallest whole number that lasts `new_s` seconds.
-- Where every step is one frame, prompt and continuation are decoded together and the prompt's frames x hop samples are
-  cut off: a codec or vocoder has a state (phases, filter memories) that would otherwise start from nothing at the join.
+- Where every step is one frame, the end of the prompt (as much as the vocoder's `history_s` says, all for codecs with a
+  long memory) and the continuation are decoded together, and the prompt's frames x hop samples are cut off: phases and
+  filter memories would otherwise start from nothing at the join.
   De-duplicated units last as long as the vocoder decides, so the prompt's part is unknown: they are decoded alone.
 - Noise is keyed by (seed, clip_id, sample_index) and step: neither batch nor order changes a continuation.
 - Status, first that applies: 'failed' (the reason says why), 'empty' (nothing new), 'too_short' (< 0.5 s), 'silent'
@@ -131,8 +132,11 @@ def decode_new(prompt: Codes, new: Codes, tokenizer: Tokenizer, vocoder: Vocoder
     """The sound of a continuation alone: (n_samples,) at the vocoder's rate. Raises ItemError as the vocoder does."""
     if tokenizer.info.deduplicated:
         return vocoder.decode(new, tokenizer)
-    both = Codes(np.concatenate([prompt.codes, new.codes]), None)
-    n_prompt = prompt.n_frames * tokenizer.info.hop_samples * vocoder.sample_rate // tokenizer.info.sample_rate
+    n_history = prompt.n_frames
+    if vocoder.history_s is not None:
+        n_history = min(n_history, n_new_frames(vocoder.history_s, tokenizer.info))
+    both = Codes(np.concatenate([prompt.codes[prompt.n_frames - n_history :], new.codes]), None)
+    n_prompt = n_history * tokenizer.info.hop_samples * vocoder.sample_rate // tokenizer.info.sample_rate
     return vocoder.decode(both, tokenizer)[n_prompt:]
 
 

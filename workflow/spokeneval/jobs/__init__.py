@@ -1,8 +1,9 @@
 """One function a job: tables in, the stage's measurement, tables out. Rules call these and nothing else.
 
 Every function takes the configuration, the names of what it works on, the identity under which results are kept, and
-how many threads it may use. What a job has finished goes to the store as it is done; the declared table is assembled
-from there, so that a killed job loses one batch.
+how many threads it may use (libraries read that from OMP_NUM_THREADS, which the script sets before they load). What a
+job has finished goes to the store as it is done; the declared table is assembled from there, so that a killed job
+loses one batch.
 """
 
 from spokeneval.jobs.hearing import continuations, judging, references, round_trips

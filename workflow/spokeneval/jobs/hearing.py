@@ -19,7 +19,7 @@ from spokeneval.embeddings import (
 )
 from spokeneval.embeddings import references as reference_audio
 from spokeneval.embeddings import round_trips as embed_round_trips
-from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of, store_of, tokens_of, use_threads
+from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of, store_of, tokens_of
 from spokeneval.judging import judge_continuations, judge_copies, judge_prompts, judge_round_trips
 from spokeneval.layout import Layout
 from spokeneval.progress import Progress
@@ -31,7 +31,6 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
     """What a judge hears in the recordings themselves, and whether it hears the attribute."""
     from spokeneval.factory import make_judge
 
-    use_threads(threads)
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
     clips = read_table(Path(layout.clips(dataset)), CLIPS)
@@ -69,7 +68,6 @@ def round_trips(
     """What a judge hears of the recordings through a codec: the ceilings of every model that speaks through it."""
     from spokeneval.factory import make_judge, make_tokenizer, make_vocoder
 
-    use_threads(threads)
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
     tokens_table, _ = tokens_of(config, dataset, tokenizer, tokens)
@@ -101,7 +99,6 @@ def continuations(
     from spokeneval.factory import decoding_of, make_model, make_tokenizer, make_vocoder
     from spokeneval.likelihood import codes_by_clip
 
-    use_threads(threads)
     layout, block = Layout(config), config.models[model]
     assert block.vocoder is not None, f"{model} has no vocoder: no rule asks for its continuations"
     tokens_table, info = tokens_of(config, dataset, block.tokenizer, tokens)
@@ -141,7 +138,6 @@ def judging(
     """Is what the model says nearer to the right continuation or to the wrong one?"""
     from spokeneval.factory import make_judge
 
-    use_threads(threads)
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
     prompts = pairs["prompt"].drop_nulls().to_list()

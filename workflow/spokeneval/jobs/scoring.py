@@ -13,7 +13,6 @@ from spokeneval.jobs.tables_in import (
     pairs_of,
     store_of,
     tokens_of,
-    use_threads,
 )
 from spokeneval.layout import Layout
 from spokeneval.progress import Progress
@@ -41,7 +40,6 @@ def tokens(config: Config, *, dataset: str, tokenizer: str, identity: str, threa
     from spokeneval.factory import make_tokenizer
     from spokeneval.tokens import encode_clips
 
-    use_threads(threads)
     wanted = clips_of(pairs_of(config, dataset))
     store = store_of(config, "tokens", identity, TOKENS)
     done = store.done()
@@ -61,7 +59,6 @@ def likelihood(config: Config, *, dataset: str, model: str, identity: str, token
     from spokeneval.factory import make_model
     from spokeneval.likelihood import codes_by_clip, needed, score_dataset, write
 
-    use_threads(threads)
     layout, settings = Layout(config), config.likelihood
     tokens_table, info = tokens_of(config, dataset, config.models[model].tokenizer, tokens)
     pairs = pairs_of(config, dataset)

@@ -22,12 +22,6 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def use_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-
-
 def store_of(config: Config, stage: str, identity: str, schema: TableSchema) -> PartStore:
     return PartStore(Path(config.store_root), stage, identity, schema)
 

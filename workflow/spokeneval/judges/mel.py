@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import get_window
-from transformers.audio_utils import mel_filter_bank
 
 
 @cache
@@ -22,6 +21,8 @@ def filters(
     sample_rate: int, n_fft: int, n_bands: int, low_hz: float, high_hz: float, scale: str, norm: str | None
 ) -> NDArray[np.float32]:
     """(n_fft // 2 + 1, n_bands) triangular filters on the mel scale 'slaney' or 'htk'."""
+    from transformers.audio_utils import mel_filter_bank  # here, so that judges without a mel load at once
+
     bank = mel_filter_bank(n_fft // 2 + 1, n_bands, low_hz, high_hz, sample_rate, norm=norm, mel_scale=scale)
     return np.asarray(bank, np.float32)
 

@@ -19,6 +19,9 @@ from spokeneval.tokenizers.base import Codes, Tokenizer
 class Vocoder(Protocol):
     sample_rate: int
     """Hz of the waveforms that `decode` returns."""
+    history_s: float | None
+    """Seconds before a continuation that are decoded with it, so that filters and phases do not start from nothing at
+    the join; None for all of the prompt (codecs with a long memory)."""
 
     def decode(self, codes: Codes, tokenizer: Tokenizer) -> NDArray[np.float32]:
         """Decode one clip: (n_frames * hop,) float32, the same for the same codes.

@@ -32,6 +32,7 @@ class GriffinLim:
     """Vocoder for tokenizers whose codes stand for log-mel frames."""
 
     sample_rate = mel.SAMPLE_RATE
+    history_s = 0.5
 
     def __init__(self, iterations: int = 32) -> None:
         self._iterations = iterations

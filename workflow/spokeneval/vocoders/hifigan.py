@@ -38,6 +38,7 @@ class HiFiGAN:
     """Vocoder for tokenizers whose codes stand for log-mel frames."""
 
     sample_rate = mel.SAMPLE_RATE
+    history_s = 0.5
 
     def __init__(self, weights: str | Path) -> None:
         """weights: the generator's checkpoint. Raises ConfigError where it is missing or another network."""
