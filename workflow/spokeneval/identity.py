@@ -36,6 +36,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+@functools.cache
 def package_version(name: str) -> str:
     """The installed version without its local tag (`2.13.0+cpu` -> `2.13.0`), or 'absent'."""
     try:
@@ -231,15 +232,24 @@ def _follow(module: _Module, fresh: set[int], reached: set[int]) -> list[Symbol]
 
 
 @functools.cache
+def _statement_digest(name: str, i: int) -> str | None:
+    """The digest of one top-level statement; None where it does not count."""
+    module = _load(name)
+    assert module is not None
+    statement = module.statements[i]
+    if _is_docstring(statement) or _skip(statement) or _is_followed(module, statement):
+        return None
+    return digest(_canonical(statement))
+
+
+@functools.cache
 def _entries_digest(entries: tuple[str, ...]) -> str:
-    code = []
-    for name, indices in sorted(reach(list(entries)).items()):
-        module = _load(name)
-        assert module is not None
-        for i in sorted(indices):
-            statement = module.statements[i]
-            if not (_is_docstring(statement) or _skip(statement) or _is_followed(module, statement)):
-                code.append([name, _canonical(statement)])
+    code = [
+        [name, found]
+        for name, indices in sorted(reach(list(entries)).items())
+        for i in sorted(indices)
+        if (found := _statement_digest(name, i)) is not None
+    ]
     return digest(code)
 
 

@@ -13,7 +13,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import get_window
 
 
 @cache
@@ -30,7 +29,8 @@ def filters(
 @cache
 def _window(name: str, length: int, n_fft: int) -> NDArray[np.float32]:
     left = (n_fft - length) // 2
-    padded = np.pad(get_window(name, length, fftbins=True), (left, n_fft - length - left))
+    shape = {"hann": np.hanning, "hamming": np.hamming}[name]
+    padded = np.pad(shape(length + 1)[:-1], (left, n_fft - length - left))  # periodic: one sample more, cut off
     return np.asarray(padded, np.float32)
 
 
