@@ -143,6 +143,7 @@ def test_a_judge_moves_its_own(folder):
         "embeddings speaker",
         "qualification speaker",
         "round_trips rvq gl speaker",
+        "round_trip_embeddings rvq gl speaker",
         "judging a speaker",
         "judging b speaker",
         "report demo",

@@ -175,7 +175,7 @@ class Stages:
             settings=config.report.model_dump(mode="json"),
             topline=config.datasets[dataset].model_dump(mode="json")["human_topline"],
             models=models,
-            audible=[self.continuations(name) for name in config.audible()],
+            judging={name: [self.judging(name, judge) for judge in config.judges] for name in config.audible()},
             judges={name: self.qualification(name) for name in config.judges},
         )
 
