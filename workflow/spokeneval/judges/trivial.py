@@ -8,6 +8,7 @@ Conventions
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,7 @@ _SPHERE_RADIUS = 500.0
 _N_FFT, _HOP, _N_BANDS = 512, 160, 40
 
 
-class _Trivial:
+class _Trivial(ABC):
     sample_rate = 16_000
     least_s = 0.1
 
@@ -35,8 +36,9 @@ class _Trivial:
         heard = (cropped(waveform, self.sample_rate, self.crop_s, self.least_s) for waveform in waveforms)
         return np.stack([self._one(waveform) for waveform in heard]).astype(np.float32)
 
+    @abstractmethod
     def _one(self, heard: NDArray[np.float32]) -> NDArray[np.float64]:
-        raise NotImplementedError
+        """(dimension,) the embedding of one waveform that was cropped and is not silent."""
 
     @staticmethod
     def _power(heard: NDArray[np.float32]) -> NDArray[np.float64]:
