@@ -18,7 +18,6 @@ help:            ## list what make can do
 
 demo: $(VENV)/.installed fetch   ## install, fetch the demo's recordings and networks, run everything, print the tables
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	@$(BIN)/spokeneval summary --config $(CONFIG)
 
 run: $(VENV)/.installed          ## run the workflow on CONFIG=... without fetching anything
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
