@@ -40,6 +40,8 @@ def test_a_good_configuration_is_typed_and_has_its_defaults():
         (("models", "small", "vocoder"), "hifi", r"there is no vocoder 'hifi'; known: gl"),
         (("tokenizers", "rvq", "kind"), "mel_rqv", r"unknown tokenizers kind 'mel_rqv'; did you mean 'mel_rvq'\?"),
         (("tokenizers", "rvq"), "mel_rvq", r"tokenizers\.rvq: expected a block with a 'kind', found 'mel_rvq'"),
+        (("evaluators",), {"names": ["localised"]}, r"evaluators: unknown evaluator 'localised'"),
+        (("evaluators",), {"reductions": ["defualt"]}, r"evaluators: unknown reduction 'defualt'; known: .*default"),
         (("datasets", "demo", "tasks"), {"speaker": 0}, r"tasks\.speaker: Input should be greater than 0, found 0"),
         (("datasets", "demo", "recordings"), None, r"datasets\.demo\.recordings: Input should be a valid string"),
         (("models", "a/b"), {"path": "x", "tokenizer": "rvq"}, r"names may hold letters, digits"),

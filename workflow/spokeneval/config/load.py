@@ -120,6 +120,10 @@ def _short(value: Any) -> str:
 
 def _broken_references(config: Config) -> list[str]:
     problems = []
+    try:
+        config.evaluators.settings()
+    except ConfigError as error:
+        problems.append(f"evaluators: {error}")
     for name, model in config.models.items():
         if model.tokenizer not in config.tokenizers:
             problems.append(

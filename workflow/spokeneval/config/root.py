@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, StringCo
 
 from spokeneval.config.block import Block
 from spokeneval.config.blocks import DatasetBlock, JudgeBlock, ModelBlock
+from spokeneval.evaluators.reduction import EVALUATOR_NAMES, EvaluatorSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
 """Names become file names: letters, digits, '.', '_', '+', '-', at most 100 characters."""
@@ -25,19 +26,7 @@ class Likelihood(Block):
 class Evaluators(Block):
     """Views of the log-probabilities. Adding one costs seconds and loads no model."""
 
-    names: tuple[str, ...] = Field(
-        (
-            "global",
-            "continuation",
-            "unconditional",
-            "localized",
-            "global_norm",
-            "localized_norm",
-            "windowed",
-            "windowed_matched",
-        ),
-        description="evaluators, see docs/evaluators.md",
-    )
+    names: tuple[str, ...] = Field(EVALUATOR_NAMES, description="evaluators, see docs/evaluators.md")
     windows_s: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 1.0), description="window lengths in seconds")
     unconditional: tuple[Literal["retokenise", "keep"], ...] = Field(
         ("retokenise", "keep"), description="conventions of the unconditional term, see docs/evaluators.md"
@@ -46,6 +35,12 @@ class Evaluators(Block):
     reductions: tuple[str | dict[str, Any], ...] = Field(
         ("default",), description="reduction conventions, by name or in full"
     )
+
+    def settings(self) -> EvaluatorSettings:
+        """What is computed. Raises ConfigError for a name that there is not, or settings that contradict each other."""
+        return EvaluatorSettings.make(
+            self.names, self.windows_s, self.unconditional, self.per_codebook, self.reductions
+        )
 
 
 class Report(Block):

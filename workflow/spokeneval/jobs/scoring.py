@@ -79,15 +79,12 @@ def likelihood(config: Config, *, dataset: str, model: str, identity: str, token
 
 def evaluators(config: Config, *, dataset: str, model: str, identity: str, likelihood: str, threads: int) -> None:
     """log-probabilities -> scores and verdicts"""
-    from spokeneval.evaluators.reduction import EvaluatorSettings
     from spokeneval.evaluators.views import evaluate
 
-    layout, chosen = Layout(config), config.evaluators
+    layout = Layout(config)
     path = Path(layout.likelihood(dataset, model))
     info = TokenizerInfo.from_dict(read_metadata(path, LIKELIHOOD).extra["tokenizer"])
-    settings = EvaluatorSettings.make(
-        chosen.names, chosen.windows_s, chosen.unconditional, chosen.per_codebook, chosen.reductions
-    )
+    settings = config.evaluators.settings()
     table = evaluate(pairs_of(config, dataset), read_table(path, LIKELIHOOD, likelihood), info, settings)
     extra = {"conventions": settings.conventions(), "tokenizer": info.to_dict(), "model": model}
     write_table(Path(layout.evaluators(dataset, model)), table, EVALUATORS, identity, extra)
