@@ -387,3 +387,16 @@ def test_a_tokens_table_becomes_codes_and_reasons():
     codes = codes_by_clip(pl.DataFrame(table), CODEBOOKS)
     assert codes["a"].codes.tolist() == [[1, 2], [3, 4]]
     assert isinstance(codes["b"], ItemError)
+
+
+def test_scoring_and_evaluators_cut_at_the_same_frame():
+    """Two functions, so that editing one stage does not change the other's identity; they must not part."""
+    from spokeneval.evaluators import positions
+    from spokeneval.likelihood import cut_frame
+    from spokeneval.tokenizers.base import TokenizerInfo
+
+    for rate, hop in ((24000, 1920), (16000, 320), (22050, 512)):
+        info = TokenizerInfo(rate, hop, (8,), False, True)
+        for transition in (0, 1, 319, 320, 321, 1279, 1280, 16000, 31999, 32000):
+            for clip_rate in (8000, 16000, 44100):
+                assert cut_frame(transition, clip_rate, info) == positions.cut_frame(transition, clip_rate, info)

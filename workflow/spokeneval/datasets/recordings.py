@@ -138,7 +138,6 @@ class Recordings:
         self.table = Path(table)
         self.sample_rate = sample_rate
         self.lines = read_lines(self.table)
-        self.has_groups = all(line.group is not None for line in self.lines)
         self._cache: OrderedDict[str, Waveform] = OrderedDict()
         self._notes: dict[str, str] = {}
         self._native: dict[str, tuple[int, float]] = {}
@@ -159,11 +158,6 @@ class Recordings:
         if line.path not in self._native:
             self._native[line.path] = _header(self.table.parent / line.path)
         return self._native[line.path][1]
-
-    def native_rate(self, line: Line) -> int:
-        """Hz of the file, by its header."""
-        self.seconds(line)
-        return self._native[line.path][0]
 
     def waveform(self, line: Line, at_rate: int | None = None) -> Waveform:
         """(n_samples,) at the rate of the dataset, or at another one; not to be written to.

@@ -35,9 +35,6 @@ EVALUATOR_NAMES = (
 CONTROL_NAMES = ("placebo", "placebo_window")
 """Computed beside the evaluators, always: what a score is worth before anything has changed."""
 
-WINDOW_EVALUATORS = frozenset({"localized", "localized_norm", "windowed", "windowed_matched", "placebo_window"})
-UNCONDITIONAL_EVALUATORS = frozenset({"unconditional", "global_norm", "localized_norm"})
-
 
 @dataclass(frozen=True)
 class Reduction:
