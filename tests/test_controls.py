@@ -50,6 +50,8 @@ def tokens_table(codes: dict[str, Any], durations: dict[str, list[int]] | None =
                 "n_frames": len(array) if lasting is None else sum(lasting),
                 "codes": array.reshape(-1).tolist(),
                 "durations": lasting,
+                "codebooks": None,
+                "starts": None,
                 "status": "ok",
                 "reason": None,
             }
@@ -198,6 +200,8 @@ def test_tokens_that_failed_fail_the_item_and_no_other() -> None:
         "n_frames": 0,
         "codes": None,
         "durations": None,
+        "codebooks": None,
+        "starts": None,
         "status": "failed",
         "reason": "too short",
     }

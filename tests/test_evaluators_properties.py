@@ -190,7 +190,7 @@ def test_the_cut_is_the_frame_that_holds_the_first_sample_after_the_prompt() -> 
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("defualt", "unknown reduction 'defualt'; known: authors-2025-10, default, units_only"),
+        ("defualt", "unknown reduction 'defualt'; known: authors-2025-10, default, legal"),
         ({"name": "x", "egde": "start"}, "unknown setting 'egde'"),
         ({"name": "x", "edge": "begin"}, "edge is 'begin'; expected one of overlap, start, inside"),
         ({"edge": "start"}, "needs a `name`"),

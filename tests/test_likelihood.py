@@ -12,11 +12,13 @@ from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.likelihood import codes_by_clip, cut_frame, needed, score_dataset, write
 from spokeneval.models.base import LogProbs
 from spokeneval.models.causal_lm import CausalUnitLM
-from spokeneval.models.unit_vocabulary import UnitVocabulary
+from spokeneval.models.vocabulary import UnitVocabulary
 from spokeneval.prefixes import PrefixIndex
 from spokeneval.store import PartStore
 from spokeneval.tables import FAILED, LIKELIHOOD, OK, TOKENS, read_metadata, read_table
 from spokeneval.tokenizers.base import Codes, TokenizerInfo
+from spokeneval.tokens import failed_row
+from spokeneval.tokens import row_of as tokens_row
 
 torch.set_num_threads(1)
 
@@ -30,15 +32,15 @@ class FakeLM:
     streams = ("units",)
 
     def __init__(self, max_context=None, noise=0.0):
-        self.vocabulary = UnitVocabulary(CODEBOOKS.codebook_sizes, 1, 0, None)
+        self.vocabulary = UnitVocabulary.by_offset(CODEBOOKS.codebook_sizes, 1, 0, None)
         self.max_context, self.noise = max_context, noise
         self.batches = []
 
     def sequence(self, codes):
-        return self.vocabulary.sequence(codes, 0, self.max_context, "refuse")
+        return self.vocabulary.sequence(codes, None, self.max_context, "refuse")
 
     def kept(self, codes, cut):
-        return self.vocabulary.sequence(codes, cut, self.max_context, "refuse")
+        return self.vocabulary.sequence(codes, np.arange(cut, len(codes.codes)), self.max_context, "refuse")
 
     def logprobs(self, batch):
         self.batches.append([len(s.input_ids) for s in batch])
@@ -189,11 +191,11 @@ def test_members_tie_exactly_before_they_differ_whatever_the_batch(store, batch_
 @given(seed=st.integers(0, 500), bos=st.sampled_from([None, 0]))
 def test_equal_contexts_have_equal_values_in_any_order(seed, bos):
     rng = np.random.default_rng(seed)
-    vocabulary = UnitVocabulary((2,), 1, bos, None)
+    vocabulary = UnitVocabulary.by_offset((2,), 1, bos, None)
     index, kept = PrefixIndex(), {}
     for _ in range(12):
         codes = Codes(rng.integers(0, 2, (rng.integers(2, 7), 1)).astype(np.int32), None)
-        sequence = vocabulary.sequence(codes, 0, None, "refuse")
+        sequence = vocabulary.sequence(codes, None, None, "refuse")
         fresh = rng.normal(size=(2, len(sequence.index))).astype(np.float32)
         values = index.add(sequence, LogProbs(*fresh))
         found = index.find(sequence)
@@ -279,7 +281,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     metadata = read_metadata(tmp_path / "True.parquet", LIKELIHOOD)
     assert metadata.identity == "identity"
     assert metadata.extra == {
-        "tokenizer": CODEBOOKS.to_dict() | {"codebook_sizes": [7, 5]},
+        "tokenizer": CODEBOOKS.to_dict() | {"codebook_sizes": [7, 5], "codebook_names": []},
         "streams": ["units"],
         "model": "tiny",
     }
@@ -380,8 +382,8 @@ def test_units_with_durations_are_scored_from_the_run_that_covers_the_cut(store,
 def test_a_tokens_table_becomes_codes_and_reasons():
     table = TOKENS.from_rows(
         [
-            {"clip_id": "a", "n_frames": 2, "codes": [1, 2, 3, 4], "durations": None, "status": OK, "reason": None},
-            {"clip_id": "b", "n_frames": 0, "codes": None, "durations": None, "status": FAILED, "reason": "too short"},
+            tokens_row("a", Codes(np.array([[1, 2], [3, 4]], np.int32), None)),
+            failed_row("b", ItemError("too short")),
         ]
     )
     codes = codes_by_clip(pl.DataFrame(table), CODEBOOKS)

@@ -72,7 +72,8 @@ def by_hand(lm, prompt, n_ids, choose):
     for step in range(n_ids):
         with torch.inference_mode():
             logits = lm.model(input_ids=torch.tensor([ids])).logits[0, -1].double().numpy()
-        start, end = lm.vocabulary.span(step % lm.vocabulary.n_codebooks)
+        legal = lm.vocabulary.legal(step % lm.vocabulary.n_codebooks)
+        start, end = int(legal[0]), int(legal[-1]) + 1
         ids.append(start + choose(logits, start, end, ids, step))
     return lm.vocabulary.codes(np.array(ids[n_prompt:]))
 

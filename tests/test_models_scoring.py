@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spokeneval.models import scoring
-from spokeneval.models.scoring import MARK, score_batch, score_rows
-from spokeneval.models.unit_vocabulary import UnitVocabulary
+from spokeneval.models.scoring import EOS, score_batch, score_rows
+from spokeneval.models.vocabulary import UnitVocabulary
 from spokeneval.tokenizers.base import Codes
 
-VOCABULARY = UnitVocabulary((3, 2), 1, bos=0, eos=6)  # codes 1-3 and 4-5, then EOS
+VOCABULARY = UnitVocabulary.by_offset((3, 2), 1, bos=0, eos=6)  # codes 1-3 and 4-5, then EOS
 
 
 def rows(logits, target, codebook):
@@ -21,7 +21,7 @@ def rows(logits, target, codebook):
 
 def test_golden_values_by_hand():
     logits = [[0.0] * 7, [0.0, np.log(2), 0, 0, 0, 0, 0], [0.0] * 7]
-    full, legal = rows(logits, [4, 1, 6], [1, 0, MARK])
+    full, legal = rows(logits, [4, 1, 6], [1, 0, EOS])
     np.testing.assert_allclose(full, np.log([1 / 7, 2 / 8, 1 / 7]), rtol=1e-6)
     # Codebook 1 has two ids; codebook 0 has masses 2, 1, 1; at the end: EOS or one of codebook 0.
     np.testing.assert_allclose(legal, np.log([1 / 2, 2 / 4, 1 / 4]), rtol=1e-6)
@@ -61,7 +61,9 @@ def test_the_legal_softmax_is_never_below_the_whole_one_and_float64_agrees(seed,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_chunks_and_batches_do_not_matter(monkeypatch, dtype):
     torch.manual_seed(0)
-    batch = [VOCABULARY.sequence(Codes(np.full((n, 2), n % 2, np.int32), None), 0, None, "refuse") for n in (4, 1, 3)]
+    batch = [
+        VOCABULARY.sequence(Codes(np.full((n, 2), n % 2, np.int32), None), None, None, "refuse") for n in (4, 1, 3)
+    ]
     logits = torch.randn(3, 10, 7).to(dtype)
     together = score_batch(logits, batch, VOCABULARY)
     monkeypatch.setattr(scoring, "CHUNK_ELEMENTS", 20)

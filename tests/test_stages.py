@@ -183,4 +183,7 @@ def test_what_is_missing_is_listed_before_anything_runs_and_archived_weights_are
     assert missing_resources(config, later) == []
     (folder / "lock.json").unlink()
     missing = missing_resources(config, Fingerprints(Path("lock.json")))
-    assert missing == ["models.a.path: models/a is not there", "judges.speaker.weights: judge.pt is not there"]
+    assert missing == [
+        ("models.a.path: models/a is not there; if it is a name on the hub, add `revision: <sha of a commit>`"),
+        "judges.speaker.weights: judge.pt is not there",
+    ]

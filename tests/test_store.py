@@ -10,7 +10,8 @@ from spokeneval.tables import TOKENS, write_table
 
 
 def row(clip_id, code=1):
-    return {"clip_id": clip_id, "n_frames": 1, "codes": [code], "durations": None, "status": "ok", "reason": None}
+    empty = dict.fromkeys(TOKENS.arrow.names)
+    return {**empty, "clip_id": clip_id, "n_frames": 1, "codes": [code], "status": "ok"}
 
 
 def store_in(folder, identity="a" * 64):

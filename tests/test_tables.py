@@ -13,6 +13,8 @@ def row(clip_id, codes=(1, 2)):
         "n_frames": len(codes),
         "codes": list(codes),
         "durations": None,
+        "codebooks": None,
+        "starts": None,
         "status": "ok",
         "reason": None,
     }
@@ -42,7 +44,7 @@ def test_another_identity_is_refused(tmp_path):
 
 def test_another_schema_is_refused(tmp_path):
     write_table(tmp_path / "t", TOKENS.from_rows([row("a")]), TOKENS, "i")
-    with pytest.raises(ArtefactError, match="expected a table 'embeddings/1', found 'tokens/1'"):
+    with pytest.raises(ArtefactError, match="expected a table 'embeddings/1', found 'tokens/2'"):
         read_table(tmp_path / "t", EMBEDDINGS)
 
 

@@ -193,13 +193,14 @@ def _counts_by_fold(
         inside, outside = (
             set(part["positive"]) | set(part["negative"]) for part in (usable.filter(of_fold), usable.filter(~of_fold))
         )
-        clips = [codes.get(clip) for clip in sorted(outside - inside)]
-        streams = [clip.codes.astype(np.int64) for clip in clips if isinstance(clip, Codes)]
-        if not streams:
+        names = [codes.get(clip) for clip in sorted(outside - inside)]
+        clips = [clip for clip in names if isinstance(clip, Codes)]
+        if not clips:
             found[fold] = ItemError(f"there is no clip outside fold '{fold}' to count codes in")
             continue
         found[fold] = [
-            _Counts.of([stream[:, q] for stream in streams], size) for q, size in enumerate(info.codebook_sizes)
+            _Counts.of([clip.of_codebook(q).codes[:, 0].astype(np.int64) for clip in clips], size)
+            for q, size in enumerate(info.codebook_sizes)
         ]
     return found
 
@@ -212,25 +213,24 @@ class _Nll(NamedTuple):
 
 
 def _nll(clip: Codes, counts: list[_Counts], pair: Row, info: TokenizerInfo) -> _Nll:
-    codes = clip.codes.astype(np.int64)
-    ends = clip.frame_starts().astype(np.int64) + clip.frame_counts()
-    frame_s = info.hop_samples / info.sample_rate
-    after = np.ones(len(codes), dtype=bool)
-    if pair["transition"] is not None:
-        # end * hop / tokenizer rate > transition / clip rate, in integers
-        after = ends * info.hop_samples * pair["sample_rate"] > pair["transition"] * info.sample_rate
-    if not after.any():
+    unigram, bigram, n_tokens, last = [], [], 0, 0
+    for q in range(info.n_codebooks):
+        book = clip.of_codebook(q)
+        codes, ends = book.codes[:, 0].astype(np.int64), book.frame_starts().astype(np.int64) + book.frame_counts()
+        after = np.ones(len(codes), dtype=bool)
+        if pair["transition"] is not None:
+            # end * hop / tokenizer rate > transition / clip rate, in integers
+            after = ends * info.hop_samples * pair["sample_rate"] > pair["transition"] * info.sample_rate
+        if not after.any():
+            continue
+        unigram.append(float(np.mean(counts[q].unigram_nll(codes)[after])))
+        bigram.append(float(np.mean(counts[q].bigram_nll(codes)[after])))
+        n_tokens += int(after.sum())
+        last = max(last, int(book.frame_counts()[after].sum()))
+    if n_tokens == 0:
         raise ItemError("no token ends after the transition")
-    seconds = float(clip.frame_counts()[after].sum() * frame_s)
-    means = [
-        float(np.mean([of(counts[q], codes[:, q])[after] for q in range(info.n_codebooks)]))
-        for of in (_Counts.unigram_nll, _Counts.bigram_nll)
-    ]
-    n_tokens = int(after.sum()) * info.n_codebooks
-    return _Nll(
-        _Score(means[0], n_tokens, seconds),
-        _Score(means[1], n_tokens, seconds),
-    )
+    seconds = last * info.hop_samples / info.sample_rate
+    return _Nll(_Score(float(np.mean(unigram)), n_tokens, seconds), _Score(float(np.mean(bigram)), n_tokens, seconds))
 
 
 def token_controls(pairs: pl.DataFrame, tokens: pl.DataFrame, info: TokenizerInfo) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from spokeneval.config import Config
 from spokeneval.config.block import Block
 from spokeneval.datasets.base import Dataset
 from spokeneval.errors import ConfigError
+from spokeneval.hub import need_snapshot
 from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
 from spokeneval.models.base import Decoding, SpokenLM
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry
@@ -19,13 +20,18 @@ from spokeneval.vocoders.base import Vocoder
 _LISTENING = ("tasks", "max_items")
 """Keys of a judge that say what it is given to hear, and are none of its own."""
 
+_REPORTED = ("human_topline", "published", "published_source", "averaging", "screen")
+"""Keys of a dataset that its items do not depend on (`screen` is built and given apart)."""
+
 
 def _build(registry: Registry, name: str, block: Block, leave_out: tuple[str, ...] = (), **others: Any) -> Any:
-    """Construct the family of a block; paths whose content counts are given as Path."""
-    options = {key: value for key, value in block.options().items() if key not in leave_out}
+    """Construct the family of a block; paths whose content counts are given as Path, names on the hub as the folder in
+    its cache."""
+    options = {key: value for key, value in block.options().items() if key not in (*leave_out, "revision")}
+    on_hub = block.hub_sources()
     for key in block.content_paths():
         if options.get(key) is not None:
-            options[key] = Path(options[key])
+            options[key] = need_snapshot(on_hub[key]) if key in on_hub else Path(options[key])
     family = registry.load(str(block.model_dump()["kind"]))
     try:
         inspect.signature(family).bind(**options, **others)
@@ -40,7 +46,7 @@ def make_dataset(config: Config, name: str) -> Dataset:
     if "screen" in type(block).model_fields:
         screen: Block | None = getattr(block, "screen", None)
         others["screen"] = None if screen is None else _build(JUDGES, f"{name}.screen", screen, _LISTENING)
-    dataset: Dataset = _build(DATASETS, name, block, ("human_topline", "screen"), **others)
+    dataset: Dataset = _build(DATASETS, name, block, _REPORTED, **others)
     return dataset
 
 
@@ -63,7 +69,7 @@ def make_model(config: Config, name: str, info: TokenizerInfo) -> SpokenLM:
     """The model, and its sequence convention as arguments of its own."""
     block = config.models[name]
     sequence = block.model_dump().get("sequence") or {}
-    left_out = ("family", "vocoder", "decoding", "tokenizer", "sequence")
+    left_out = ("family", "series", "step", "vocoder", "decoding", "tokenizer", "sequence", "convention", "reductions")
     model: SpokenLM = _build(MODELS, name, block, left_out, tokenizer=info, **sequence)
     return model
 

@@ -74,6 +74,10 @@ DATASETS = Registry(
     {
         "consistency": "spokeneval.datasets.consistency:Consistency",
         "pairs": "spokeneval.datasets.pairs:Pairs",
+        "salmon": "spokeneval.datasets.salmon:Salmon",
+        "zerospeech": "spokeneval.datasets.zerospeech:ZeroSpeech",
+        "storycloze": "spokeneval.datasets.storycloze:StoryCloze",
+        "stored_losses": "spokeneval.datasets.stored_losses:StoredLossesItems",
     },
 )
 TOKENIZERS = Registry(
@@ -81,6 +85,11 @@ TOKENIZERS = Registry(
     {
         "mel_rvq": "spokeneval.tokenizers.mel_rvq:MelRVQ",
         "whisper_kmeans": "spokeneval.tokenizers.whisper_kmeans:WhisperKMeans",
+        "hubert_kmeans": "spokeneval.tokenizers.hubert_kmeans:HubertKMeans",
+        "mimi": "spokeneval.tokenizers.mimi:Mimi",
+        "encodec": "spokeneval.tokenizers.encodec:Encodec",
+        "speech_tokenizer": "spokeneval.tokenizers.speech_tokenizer:SpeechTokenizer",
+        "precomputed": "spokeneval.tokenizers.precomputed:Precomputed",
     },
 )
 VOCODERS = Registry(
@@ -88,9 +97,20 @@ VOCODERS = Registry(
     {
         "griffin_lim": "spokeneval.vocoders.griffin_lim:GriffinLim",
         "hifigan": "spokeneval.vocoders.hifigan:HiFiGAN",
+        "codec": "spokeneval.vocoders.codec:OwnDecoder",
+        "unit_hifigan": "spokeneval.vocoders.unit_hifigan:UnitHiFiGAN",
     },
 )
-MODELS = Registry("models", {"causal_lm": "spokeneval.models.causal_lm:CausalUnitLM"})
+MODELS = Registry(
+    "models",
+    {
+        "causal_lm": "spokeneval.models.causal_lm:CausalUnitLM",
+        "gslm": "spokeneval.models.gslm:GSLM",
+        "moshi": "spokeneval.models.moshi:Moshi",
+        "csm": "spokeneval.models.csm:CSM",
+        "external": "spokeneval.models.external:External",
+    },
+)
 JUDGES = Registry(
     "judges",
     {

@@ -6,6 +6,7 @@ change a number is left out: names and folders, the device, batch sizes, how man
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from spokeneval import report
 from spokeneval.config import Config
 from spokeneval.config.block import Block
 from spokeneval.fingerprint import Fingerprints
+from spokeneval.hub import local_snapshot
 from spokeneval.identity import code_digest, digest, package_version
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 PACKAGES = {
     "clips": ("soxr", "pyroomacoustics", "soundfile"),
@@ -25,6 +29,20 @@ PACKAGES = {
     "embeddings": ("torch", "transformers", "onnxruntime", "soxr"),
 }
 """Third-party packages whose release can change a stage's numbers."""
+
+
+_NOT_OF_THE_NUMBERS = (
+    "family",
+    "series",
+    "step",
+    "vocoder",
+    "decoding",
+    "device",
+    "device_map",
+    "convention",
+    "reductions",
+)
+"""Keys of a model's block that change no log-probability; `sequence` holds what a named convention stands for."""
 
 
 class Stages:
@@ -43,8 +61,12 @@ class Stages:
     def _block(self, block: Block, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """A block with paths replaced by the digests of what they hold."""
         values = {name: value for name, value in block.model_dump(mode="json").items() if name not in without}
+        on_hub = block.hub_sources()
         for key, (path, mark) in block.content_paths().items():
             if key.partition(".")[0] in without:
+                continue
+            if key in on_hub:
+                values[key] = on_hub[key].name
                 continue
             target: Any = values
             *parents, last = key.split(".")
@@ -77,7 +99,7 @@ class Stages:
 
     def _model(self, model: str) -> dict[str, Any]:
         """What a model's numbers depend on, apart from its tokenizer's codes."""
-        return self._block(self.config.models[model], without=("family", "vocoder", "decoding", "device"))
+        return self._block(self.config.models[model], without=_NOT_OF_THE_NUMBERS)
 
     def likelihood(self, model: str) -> str:
         block = self.config.models[model]
@@ -85,7 +107,8 @@ class Stages:
         return self._identity("likelihood", code, block=self._model(model), tokens=self.tokens(block.tokenizer))
 
     def evaluators(self, model: str) -> str:
-        settings = self.config.evaluators.model_dump(mode="json")
+        settings = self.config.evaluators.model_dump(mode="json", exclude={"reductions"})
+        settings["reductions"] = [r.to_dict() for r in self.config.evaluator_settings(model).reductions]
         contexts = list(self.config.likelihood.contexts)
         code = ("spokeneval.evaluators.views:evaluate",)
         return self._identity(
@@ -225,7 +248,13 @@ def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
     missing = []
     for section, blocks in sections.items():
         for name, block in blocks.items():
-            for key, (path, _) in block.content_paths().items():
-                if not Path(path).exists() and not fingerprints.archived(path):
-                    missing.append(f"{section}.{name}.{key}: {path} is not there")
+            on_hub = block.hub_sources()
+            for key, (path, mark) in block.content_paths().items():
+                if key in on_hub:
+                    if local_snapshot(on_hub[key]) is None:
+                        missing.append(f"{section}.{name}.{key}: {on_hub[key]} is not in the hub's cache")
+                elif not Path(path).exists() and not fingerprints.archived(path):
+                    maybe = mark.hub is not None and _HUB_NAME.fullmatch(path)
+                    hint = "; if it is a name on the hub, add `revision: <sha of a commit>`" if maybe else ""
+                    missing.append(f"{section}.{name}.{key}: {path} is not there{hint}")
     return missing

@@ -137,7 +137,7 @@ PAIRS = TableSchema(
 
 TOKENS = TableSchema(
     "tokens",
-    1,
+    2,
     ("clip_id",),
     "One row a clip: its codes under one tokenizer. The metadata's `tokenizer` is the TokenizerInfo.",
     (
@@ -145,6 +145,8 @@ TOKENS = TableSchema(
         Column("n_frames", pa.int32(), "frames before de-duplication"),
         _ints("codes", "codes, frame-major: step t, codebook q at t * n_codebooks + q", pa.int32()),
         _ints("durations", "frames of each step; null where every step is one frame", pa.int32()),
+        _ints("codebooks", "codebook of each event; null where every step holds all codebooks", pa.int8()),
+        _ints("starts", "first frame of each event; null where steps follow one another", pa.int32()),
         *_status("clip"),
     ),
 )

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from spokeneval.audio import load_at
 from spokeneval.errors import ItemError
-from spokeneval.tables import FAILED, OK
+from spokeneval.tables import FAILED, OK, TOKENS
 from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
 
 Row = dict[str, Any]
@@ -29,33 +30,45 @@ def encode_clip(tokenizer: Tokenizer, clip_id: str, flac: bytes) -> Row:
     """The tokens row of one clip; a failed one with its reason where the clip cannot be encoded."""
     try:
         encoded = tokenizer.encode(load_at(flac, tokenizer.info.sample_rate))
-        _check(encoded, tokenizer.info)
+        check_codes(encoded, tokenizer.info)
     except ItemError as error:
-        return {
-            "clip_id": clip_id,
-            "n_frames": 0,
-            "codes": None,
-            "durations": None,
-            "status": FAILED,
-            "reason": str(error),
-        }
+        return failed_row(clip_id, error)
+    return row_of(clip_id, encoded)
+
+
+def row_of(clip_id: str, encoded: Codes) -> Row:
+    """The tokens row of a clip that has codes."""
     return {
         "clip_id": clip_id,
         "n_frames": encoded.n_frames,
         "codes": encoded.codes.reshape(-1),
         "durations": encoded.durations,
+        "codebooks": encoded.codebooks,
+        "starts": encoded.starts,
         "status": OK,
         "reason": None,
     }
 
 
-def _check(encoded: Codes, info: TokenizerInfo) -> None:
-    codes = encoded.codes
-    if codes.ndim != 2 or codes.shape[1] != info.n_codebooks:
-        raise ValueError(f"codes of shape {codes.shape}; expected (n_steps, {info.n_codebooks})")
+def failed_row(clip_id: str, error: ItemError) -> Row:
+    """The tokens row of a clip that has none."""
+    empty = dict.fromkeys(TOKENS.arrow.names)
+    return {**empty, "clip_id": clip_id, "n_frames": 0, "status": FAILED, "reason": str(error)}
+
+
+def check_codes(encoded: Codes, info: TokenizerInfo) -> None:
+    """Raises ItemError for a clip without codes, ValueError where codes are not what the tokenizer declares."""
+    codes, books = encoded.codes, encoded.codebooks
+    width = 1 if info.asynchronous else info.n_codebooks
+    if codes.ndim != 2 or codes.shape[1] != width or (books is not None) != info.asynchronous:
+        raise ValueError(f"codes of shape {codes.shape}; expected (n_steps, {width})")
     if len(codes) == 0:
         raise ItemError(f"too short for one frame ({info.hop_samples} samples at {info.sample_rate} Hz)")
-    if codes.min() < 0 or (codes.max(axis=0) >= np.array(info.codebook_sizes)).any():
+    if books is not None and (books.min() < 0 or books.max() >= info.n_codebooks):
+        raise ValueError(f"events of codebooks {books.min()} to {books.max()}; there are {info.n_codebooks}")
+    sizes = np.array(info.codebook_sizes)
+    largest = sizes if books is None else sizes[books][:, None]
+    if codes.min() < 0 or (codes >= largest).any():
         raise ValueError(f"codes between {codes.min()} and {codes.max()}; codebooks have {info.codebook_sizes} entries")
 
 
@@ -89,10 +102,15 @@ def codes_of(row: dict[str, Any], info: TokenizerInfo) -> Codes:
     """A tokens row back to codes. Raises ItemError with the recorded reason where the clip failed."""
     if row["status"] != OK:
         raise ItemError(str(row["reason"]))
-    durations = row["durations"]
+
+    def column(name: str, dtype: type[np.int8] | type[np.int32]) -> NDArray[Any] | None:
+        return None if row[name] is None else np.asarray(row[name], dtype)
+
     return Codes(
-        np.asarray(row["codes"], np.int32).reshape(-1, info.n_codebooks),
-        None if durations is None else np.asarray(durations, np.int32),
+        np.asarray(row["codes"], np.int32).reshape(-1, 1 if info.asynchronous else info.n_codebooks),
+        column("durations", np.int32),
+        column("codebooks", np.int8),
+        column("starts", np.int32),
     )
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from spokeneval.hub import COMMIT, HubSource, RepoType
 
 
 @dataclass(frozen=True)
@@ -15,11 +17,18 @@ class Resource:
 
     beside: bool = False
     """True for a table whose folder holds the audio that it lists: the whole folder is its content."""
+    hub: RepoType | None = None
+    """Where the block names a `revision`, the value is a name on the hub and no path."""
 
 
 ResourcePath = Annotated[str, Resource()]
 OptionalResourcePath = Annotated[str | None, Resource()]
 TableWithAudio = Annotated[str, Resource(beside=True)]
+ModelPath = Annotated[str, Resource(hub="model")]
+"""A folder; with a `revision` beside it, a model on the hub."""
+DatasetPath = Annotated[str, Resource(hub="dataset")]
+"""A folder or file; with a `revision` beside it, a data set on the hub."""
+Revision = Annotated[str | None, StringConstraints(pattern=COMMIT)]
 
 
 class Block(BaseModel):
@@ -38,6 +47,14 @@ class Block(BaseModel):
             elif mark is not None and value is not None:
                 found[name] = (value, mark)
         return found | existing_paths(self.model_extra or {})
+
+    def hub_sources(self) -> dict[str, HubSource]:
+        """Key -> what it names on the hub."""
+        revision = getattr(self, "revision", None)
+        marked = {key: mark.hub for key, (_, mark) in self.content_paths().items() if mark.hub is not None}
+        return {
+            key: HubSource(getattr(self, key), revision, hub) for key, hub in marked.items() if revision is not None
+        }
 
     def options(self) -> dict[str, Any]:
         """The block as keyword arguments, without its `kind`."""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from spokeneval.config.block import Block
 from spokeneval.config.blocks import BLOCKS, DatasetBlock, JudgeBlock, ModelBlock, PluginBlock
 from spokeneval.config.root import Config
+from spokeneval.config.series import expand_series
 from spokeneval.errors import ConfigError
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry, closest_match
 
@@ -34,6 +35,10 @@ def load_config(values: Any, name: str = "config.yaml") -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{name}: expected keys and values at the top level, found {type(values).__name__}")
     problems: list[str] = []
+    try:
+        values = expand_series(values)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
     typed = dict(values)
     for section, registry in _REGISTRIES.items():
         entries = values.get(section)
@@ -125,6 +130,11 @@ def _broken_references(config: Config) -> list[str]:
     except ConfigError as error:
         problems.append(f"evaluators: {error}")
     for name, model in config.models.items():
+        try:
+            config.evaluator_settings(name)
+        except ConfigError as error:
+            problems.append(f"models.{name}.reductions: {error}")
+        problems += _unlike_convention(config, name)
         if model.tokenizer not in config.tokenizers:
             problems.append(
                 f"models.{name}.tokenizer: there is no tokenizer '{model.tokenizer}'; "
@@ -136,3 +146,19 @@ def _broken_references(config: Config) -> list[str]:
                 f"{closest_match(model.vocoder, config.vocoders)}"
             )
     return problems
+
+
+def _unlike_convention(config: Config, name: str) -> list[str]:
+    """Where a convention is named after a script, what the tokenizer does otherwise than the script."""
+    model = config.models[name]
+    convention = getattr(model, "named_convention", None)
+    tokenizer = config.tokenizers.get(model.tokenizer)
+    if convention is None or tokenizer is None:
+        return []
+    found = tokenizer.model_dump()
+    return [
+        f"models.{name}.convention: '{getattr(model, 'convention', '')}' goes with `{key}: {value}` of the tokenizer, "
+        f"but tokenizers.{model.tokenizer}.{key} is {found[key]}"
+        for key, value in convention.tokenizer.items()
+        if key in found and found[key] != value
+    ]

@@ -36,11 +36,13 @@ class Evaluators(Block):
         ("default",), description="reduction conventions, by name or in full"
     )
 
-    def settings(self) -> EvaluatorSettings:
-        """What is computed. Raises ConfigError for a name that there is not, or settings that contradict each other."""
-        return EvaluatorSettings.make(
-            self.names, self.windows_s, self.unconditional, self.per_codebook, self.reductions
-        )
+    def settings(self, reductions: tuple[str | dict[str, Any], ...] | None = None) -> EvaluatorSettings:
+        """What is computed, under these reductions or the section's own.
+
+        Raises ConfigError for a name that there is not, or settings that contradict each other.
+        """
+        chosen = self.reductions if reductions is None else reductions
+        return EvaluatorSettings.make(self.names, self.windows_s, self.unconditional, self.per_codebook, chosen)
 
 
 class Report(Block):
@@ -94,4 +96,13 @@ class Config(Block):
 
     def audible(self) -> list[str]:
         """Models that can be heard."""
-        return [name for name, model in self.models.items() if model.vocoder is not None]
+        return [name for name, model in self.models.items() if model.audible]
+
+    def evaluator_settings(self, model: str) -> EvaluatorSettings:
+        """What is computed for a model: the reductions of all, those of its named convention, its own."""
+        block, shared = self.models[model], self.evaluators
+        convention = getattr(block, "named_convention", None)
+        own = [*(convention.reductions if convention else ()), *block.reductions]
+        known = {entry if isinstance(entry, str) else entry.get("name") for entry in shared.reductions}
+        added = [entry for entry in own if (entry if isinstance(entry, str) else entry.get("name")) not in known]
+        return shared.settings((*shared.reductions, *added))

@@ -58,11 +58,13 @@ class Reduction:
     """Per token (every token equal), or nats per second of real time."""
     reduce: Literal["mean", "sum"] = "mean"
     codebooks: tuple[int, ...] | None = None
-    """Codebooks that are counted; None for all. Marks are counted only where all codebooks are."""
+    """Codebooks that are counted; None for all."""
     codebook_mean: Literal["flat", "per_codebook"] = "flat"
     """flat: every scored token equal; per_codebook: mean of the codebooks' means."""
     marks: Literal["global", "everywhere", "nowhere"] = "global"
     """Where positions without a time span (<audio>, EOS) are counted, if the model's convention scores them."""
+    mark_kinds: tuple[Literal["eos", "mark"], ...] | None = None
+    """Which of them: end marks, other marks. None: both where all codebooks are counted, else neither."""
     first_unit: bool = True
     """False leaves out the first scored unit of every pass (the one that only BOS precedes)."""
     vocabulary: Literal["full", "legal"] = "full"
@@ -85,6 +87,8 @@ class Reduction:
             raise self._error(f"stride {self.stride} needs window_length tokens: an edge is a time, not a token")
         if self.pin == "first_difference" and self.window_length == "edge":
             raise self._error("pin first_difference needs window_length tokens: it gives a position, not a time")
+        if self.mark_kinds is not None and set(self.mark_kinds) - {"eos", "mark"}:
+            raise self._error(f"mark_kinds is {list(self.mark_kinds)}; expected eos, mark, or both")
         if self.reduce == "sum" and (self.unit == "second" or self.codebook_mean == "per_codebook"):
             raise self._error("reduce sum goes with unit token and codebook_mean flat only")
         if self.unit == "second" and self.codebook_mean == "per_codebook":
@@ -100,11 +104,12 @@ class Reduction:
     def signature(self) -> str:
         """All settings in one line, for people."""
         codebooks = "all" if self.codebooks is None else "+".join(map(str, self.codebooks))
+        kinds = "" if self.mark_kinds is None else f" ({'+'.join(self.mark_kinds) or 'none'})"
         window = "by edge" if self.window_length == "edge" else f"whole frames at the {self.frame_rate} rate"
         return (
             f"{self.name}: edge {self.edge}; pinned by {self.pin.replace('_', ' ')}; window {window}; "
             f"stride {self.stride}; {self.reduce} per {self.unit}; codebooks {codebooks} ({self.codebook_mean}); "
-            f"marks {self.marks}; first unit {'scored' if self.first_unit else 'left out'}; "
+            f"marks {self.marks}{kinds}; first unit {'scored' if self.first_unit else 'left out'}; "
             f"vocabulary {self.vocabulary}; tie {self.tie:g}"
         )
 
@@ -127,6 +132,16 @@ NAMED = {
     for reduction in (
         Reduction(),
         Reduction("units_only", marks="nowhere"),
+        Reduction("sum", reduce="sum"),
+        Reduction("legal", vocabulary="legal"),
+        Reduction("legal_sum", vocabulary="legal", reduce="sum"),
+        # Published scripts; the sequence convention of the same name feeds and scores what the script does.
+        Reduction("salmon-twist"),
+        Reduction("salmon-twist-sum", reduce="sum"),
+        Reduction("slamkit"),
+        Reduction("slamkit-sum", reduce="sum"),
+        Reduction("llama-mimi-salmon", tie=0.0),
+        Reduction("llama-mimi-slm21", codebooks=(0,), mark_kinds=("eos",), tie=0.0),
         Reduction(
             "authors-2025-10",
             pin="first_difference",
@@ -159,8 +174,8 @@ def reduction_from(entry: str | Mapping[str, Any]) -> Reduction:
         raise ConfigError(
             f"a reduction given by its settings needs a `name` that is none of {', '.join(sorted(NAMED))}"
         )
-    codebooks = entry.get("codebooks")
-    return Reduction(**{**entry, "codebooks": None if codebooks is None else tuple(codebooks)})
+    lists = {key: tuple(entry[key]) for key in ("codebooks", "mark_kinds") if entry.get(key) is not None}
+    return Reduction(**{**entry, **lists})
 
 
 @dataclass(frozen=True)

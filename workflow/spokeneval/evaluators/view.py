@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from spokeneval.errors import ArtefactError
 from spokeneval.evaluators.positions import Bools, Floats, Ints, Objects, Positions
-from spokeneval.tables import KIND_UNIT
+from spokeneval.tables import KIND_EOS, KIND_MARK, KIND_UNIT
 from spokeneval.tokenizers.base import TokenizerInfo
+
+_KINDS = {"eos": KIND_EOS, "mark": KIND_MARK}
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,12 @@ def view_of(
     vocabulary: str,
     codebooks: tuple[int, ...] | None,
     first_unit: bool,
+    mark_kinds: tuple[str, ...] | None = None,
 ) -> View:
-    """The tokens of a pass that a reduction counts; marks only where all codebooks are counted.
+    """The tokens of a pass that a reduction counts.
 
-    rate: (n_rows,) Hz of the clips. Raises ArtefactError where a codebook is none of the tokenizer's.
+    rate: (n_rows,) Hz of the clips. mark_kinds: 'eos', 'mark'; None for both where all codebooks are counted, else for
+    neither. Raises ArtefactError where a codebook is none of the tokenizer's.
     """
     column = positions.columns
     row, unit = positions.row, column["kind"] == KIND_UNIT
@@ -117,7 +121,10 @@ def view_of(
     )
     counted = np.ones(len(row), dtype=bool)
     if codebooks is not None:
-        counted &= unit & np.isin(codebook, codebooks)
+        counted &= ~unit | np.isin(codebook, codebooks)
+    if mark_kinds is None:
+        mark_kinds = ("eos", "mark") if codebooks is None else ()
+    counted &= unit | np.isin(column["kind"], [_KINDS[name] for name in mark_kinds])
     if not first_unit:
         first = np.full(view.n_rows, np.iinfo(np.int64).max)
         np.minimum.at(first, row[unit], positions.place[unit])

@@ -117,7 +117,13 @@ class _Evaluation:
     def _view(self, positions: Positions) -> View:
         r = self.reduction
         return view_of(
-            positions, self.rate, self.info, vocabulary=r.vocabulary, codebooks=r.codebooks, first_unit=r.first_unit
+            positions,
+            self.rate,
+            self.info,
+            vocabulary=r.vocabulary,
+            codebooks=r.codebooks,
+            first_unit=r.first_unit,
+            mark_kinds=r.mark_kinds,
         )
 
     def _after(self, view: View) -> Bools:

@@ -107,7 +107,9 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         timings=_timings(layout, dataset),
         missing=missing,
         human_topline={
-            task: Topline(entry.value, entry.source) for task, entry in config.datasets[dataset].human_topline.items()
+            task: Topline(entry.value, entry.source)
+            for task, entries in config.datasets[dataset].human_topline.items()
+            for entry in (entries if isinstance(entries, tuple) else (entries,))[:1]
         },
         settings=ReportSettings(
             n_listen_items=settings.n_listen_items,

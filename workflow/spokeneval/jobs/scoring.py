@@ -84,7 +84,7 @@ def evaluators(config: Config, *, dataset: str, model: str, identity: str, likel
     layout = Layout(config)
     path = Path(layout.likelihood(dataset, model))
     info = TokenizerInfo.from_dict(read_metadata(path, LIKELIHOOD).extra["tokenizer"])
-    settings = config.evaluators.settings()
+    settings = config.evaluator_settings(model)
     table = evaluate(pairs_of(config, dataset), read_table(path, LIKELIHOOD, likelihood), info, settings)
     extra = {"conventions": settings.conventions(), "tokenizer": info.to_dict(), "model": model}
     write_table(Path(layout.evaluators(dataset, model)), table, EVALUATORS, identity, extra)

@@ -1,9 +1,9 @@
-"""Any causal LM of transformers over one stream of unit ids.
+"""Any causal LM of transformers over one stream of ids.
 
-The sequence convention (offset, BOS, EOS, context, truncation) is in `unit_vocabulary`, the arithmetic of
-log-probabilities in `scoring`, the choice of the next id in `decoding`. For scoring, batches are padded on the right:
-no mask is needed, because nothing that is scored comes after the padding and a model that looks ahead is refused when
-it is loaded. For continuing they are padded on the left, with an attention mask.
+The sequence convention (offset or token names, marks, context, truncation) is in `vocabulary` and `token_lookup`, the
+arithmetic of log-probabilities in `scoring`, the choice of the next id in `decoding`. For scoring, batches are padded
+on the right: no mask is needed, because nothing that is scored comes after the padding and a model that looks ahead is
+refused when it is loaded. For continuing they are padded on the left, with an attention mask.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,18 +19,23 @@ import torch
 from spokeneval.errors import ConfigError, ItemError
 from spokeneval.models.base import Decoding, LogProbs, Prompt, ScoredSequence
 from spokeneval.models.decoding import generate
-from spokeneval.models.loading import check_causal, load_causal_lm, max_positions, n_input_ids
+from spokeneval.models.loading import LoadOptions, check_causal, load_causal_lm, max_positions, n_input_ids
 from spokeneval.models.scoring import score_batch
-from spokeneval.models.unit_vocabulary import UnitVocabulary
+from spokeneval.models.token_lookup import load_text_tokenizer, lookup_vocabulary
+from spokeneval.models.vocabulary import UnitVocabulary
 from spokeneval.tokenizers.base import Codes, TokenizerInfo
+
+Unscored = Literal["config_pad", "tokenizer_pad"] | Sequence[int] | None
 
 
 class CausalUnitLM:
     """A causal LM over the codes of one tokenizer.
 
-    path: a folder with config.json and *.safetensors, or a name on the hub.
-    offset: id of code 0 of the first codebook; "config" reads the field `offset` of the model's own config.
-    bos, eos: ids of the marks; None for none. Without a BOS the first unit is given and not scored.
+    path: a folder with config.json and weights.
+    offset: id of code 0 of the first codebook; "config" reads the field `offset` of the model's own config; bos, eos:
+    ids of the marks, None for none. Without a BOS the first unit is given and not scored.
+    codes, text: names of the codes' tokens and the string of a clip, in place of offset, bos and eos (`token_lookup`).
+    unscored: ids that are fed and never scored, or where a published script reads the one that it masks.
     max_context: longest string that is fed; None for as long as the model's positions go.
     truncate: "refuse" (ItemError for longer clips) or "left" (the oldest frames are dropped).
     Raises ConfigError where the checkpoint cannot be loaded, does not fit the tokenizer, or is not causal.
@@ -42,57 +47,96 @@ class CausalUnitLM:
         self,
         path: str | Path,
         tokenizer: TokenizerInfo,
-        offset: int | Literal["config"] = 1,
+        offset: int | Literal["config"] | None = 1,
         bos: int | None = 0,
         eos: int | None = None,
+        codes: str | Sequence[str] | None = None,
+        text: str | None = None,
+        unscored: Unscored = None,
         max_context: int | None = None,
         truncate: Literal["refuse", "left"] = "refuse",
-        dtype: str = "float32",
-        device: str = "cpu",
-        revision: str | None = None,
+        **loading: Any,
     ) -> None:
         self.tokenizer = tokenizer
         self.truncate: Literal["refuse", "left"] = truncate
-        self.model = load_causal_lm(path, dtype, device, revision)
-        config = self.model.config
-        if offset == "config":
-            offset = getattr(config, "offset", None)  # type: ignore[assignment]
-            if not isinstance(offset, int):
-                raise ConfigError(f"{path}: `sequence.offset: config`, but its config.json has no integer 'offset'")
+        options = LoadOptions(**loading)
+        self.model = self._load(Path(path), options)
         try:
-            self.vocabulary = UnitVocabulary(tokenizer.codebook_sizes, offset, bos, eos)
+            self.vocabulary = self._vocabulary(Path(path), options, offset, bos, eos, codes, text, unscored)
+            self._check_vocabulary()
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        self._check_vocabulary(path)
-        limit = max_positions(config)
+            raise ConfigError(f"{path}: {error}".replace(f"{path}: {path}: ", f"{path}: ")) from error
+        limit = max_positions(self.model.config)
         if max_context is not None and limit is not None and max_context > limit:
             raise ConfigError(f"{path}: max_context {max_context} is more than the model's {limit} positions")
         self.max_context = limit if max_context is None else max_context
         check_causal(self.model, self.vocabulary.n_ids)
 
-    def _check_vocabulary(self, path: str | Path) -> None:
-        sizes = self.vocabulary.codebook_sizes
+    def _load(self, path: Path, options: LoadOptions) -> Any:
+        return load_causal_lm(path, options)
+
+    def _vocabulary(
+        self,
+        path: Path,
+        options: LoadOptions,
+        offset: int | Literal["config"] | None,
+        bos: int | None,
+        eos: int | None,
+        codes: str | Sequence[str] | None,
+        text: str | None,
+        unscored: Unscored,
+    ) -> UnitVocabulary:
+        config, sizes = self.model.config, self.tokenizer.codebook_sizes
+        named = codes is not None or unscored == "tokenizer_pad"
+        names: Any = load_text_tokenizer(path, options.trust_remote_code) if named else None
+        if unscored == "config_pad":
+            masked = [config.pad_token_id]
+        elif unscored == "tokenizer_pad":
+            masked = [names.eos_token_id if names.pad_token_id is None else names.pad_token_id]
+        else:
+            masked = list(unscored or ())
+        more: dict[str, Any] = {
+            "unscored": frozenset(int(mark) for mark in masked if mark is not None),
+            "asynchronous": self.tokenizer.asynchronous,
+        }
+        if codes is not None:
+            return lookup_vocabulary(names, sizes, codes, text or "{codes}", **more)
+        if offset == "config":
+            offset = getattr(config, "offset", None)
+            if not isinstance(offset, int):
+                raise ConfigError("`sequence.offset: config`, but its config.json has no integer 'offset'")
+        if offset is None:
+            raise ConfigError("`sequence` needs an `offset`, or `codes` with the names of the codes' tokens")
+        return UnitVocabulary.by_offset(sizes, offset, bos, eos, **more)
+
+    def _check_vocabulary(self) -> None:
+        vocabulary = self.vocabulary
         rows = min(n_input_ids(self.model), int(self.model.get_output_embeddings().weight.shape[0]))
-        if rows < self.vocabulary.n_ids:
+        if rows < vocabulary.n_ids:
+            first = int(vocabulary.tables[0][0])
             raise ConfigError(
-                f"{path}: the model has {rows} ids, but the tokenizer needs {self.vocabulary.n_ids} "
-                f"(offset {self.vocabulary.offset} + codebooks of {' + '.join(map(str, sizes))}, BOS "
-                f"{self.vocabulary.bos}, EOS {self.vocabulary.eos}): it belongs to another tokenizer, "
-                "or `sequence.offset` is wrong"
+                f"the model has {rows} ids, but the tokenizer needs {vocabulary.n_ids} (code 0 is id {first}, "
+                f"codebooks of {' + '.join(map(str, vocabulary.codebook_sizes))}, BOS {list(vocabulary.prefix)}, EOS "
+                f"{list(vocabulary.suffix)}): it belongs to another tokenizer, or `sequence.offset` is wrong"
+            )
+        declared = getattr(self.model.config, "num_quantizers", None)
+        if declared is not None and declared != vocabulary.n_codebooks:
+            raise ConfigError(
+                f"its config.json says num_quantizers {declared}, but the tokenizer gives {vocabulary.n_codebooks} "
+                f"codebooks; set `n_codebooks: {declared}` in the tokenizer's block"
             )
 
     def sequence(self, codes: Codes) -> ScoredSequence:
         """The whole clip. Raises ItemError where nothing would be scored or it exceeds the context."""
-        return self.vocabulary.sequence(codes, 0, self.max_context, self.truncate)
+        return self.vocabulary.sequence(codes, None, self.max_context, self.truncate)
 
     def kept(self, codes: Codes, cut_frame: int) -> ScoredSequence:
         """The steps that end after the beginning of frame cut_frame, as a string of their own.
 
         A run of equal units that lasts across the cut is kept whole, so that its first frame may lie before it.
         """
-        ends = codes.frame_starts() + codes.frame_counts()
-        first_step = int(np.searchsorted(ends, cut_frame, side="right"))
-        return self.vocabulary.sequence(codes, first_step, self.max_context, self.truncate)
+        after = np.flatnonzero(codes.frame_starts() + codes.frame_counts() > cut_frame)
+        return self.vocabulary.sequence(codes, after, self.max_context, self.truncate)
 
     def logprobs(self, batch: Sequence[ScoredSequence]) -> list[LogProbs]:
         """Score a batch in one forward pass: float32 nats of every scored position.
@@ -124,12 +168,17 @@ class CausalUnitLM:
         units come as n_frames hold at the prompt's own mean duration, and their durations are None.
         Raises ItemError where a prompt and what is to come exceed the context, or logits are NaN.
         """
+        if self.tokenizer.asynchronous:
+            raise ConfigError(
+                "codebooks of different rates cannot be continued yet: which one is due is not known beforehand; "
+                "take the model's `vocoder` away, or give what it generated as `kind: external`"
+            )
         n_steps = [self._n_steps(prompt, n_frames) for prompt in prompts]
         n_codebooks, n_new = self.vocabulary.n_codebooks, max(n_steps) * self.vocabulary.n_codebooks
         fed = []
         for prompt, own_steps in zip(prompts, n_steps, strict=True):
             room = None if self.max_context is None else self.max_context - own_steps * n_codebooks
-            fed.append(self.vocabulary.prompt(prompt.codes.codes, room, self.truncate))
+            fed.append(self.vocabulary.prompt(prompt.codes, room, self.truncate))
         if len(prompts) > 1 and self.max_context is not None and max(map(len, fed)) + n_new > self.max_context:
             # Units only: one of them has room for its own steps, but not for the longest ones of the batch.
             return [self.continue_([prompt], n_frames, decoding, sample_index)[0] for prompt in prompts]

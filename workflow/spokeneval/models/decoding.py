@@ -30,7 +30,7 @@ from transformers import (
 
 from spokeneval.errors import ItemError
 from spokeneval.models.base import Decoding
-from spokeneval.models.unit_vocabulary import UnitVocabulary
+from spokeneval.models.vocabulary import UnitVocabulary
 from spokeneval.sampling import GumbelNoise
 
 
@@ -49,6 +49,7 @@ class _NextId(LogitsProcessor):
         self.vocabulary, self.decoding, self.seen, self.n_prompt = vocabulary, decoding, seen, n_prompt
         n_choices = max(vocabulary.codebook_sizes) if decoding.constrained else seen.shape[1]
         self.noises = [GumbelNoise(decoding.seed, clip_id, sample_index, n_choices) for clip_id in clip_ids]
+        self.legal = [torch.from_numpy(vocabulary.legal(q)).to(seen.device) for q in range(vocabulary.n_codebooks)]
         self.warpers: Any = LogitsProcessorList()
         if decoding.temperature != 1.0:
             self.warpers.append(TemperatureLogitsWarper(decoding.temperature))
@@ -69,18 +70,19 @@ class _NextId(LogitsProcessor):
                 scores < 0, scores * decoding.repetition_penalty, scores / decoding.repetition_penalty
             )
             scores = torch.where(self.seen, penalised, scores)
-        start, end = 0, scores.shape[1]
         if decoding.constrained:
-            start, end = self.vocabulary.span(step % self.vocabulary.n_codebooks)
-        choices = scores[:, start:end].clone()
-        if self.vocabulary.eos is not None and not decoding.constrained:
-            choices[:, self.vocabulary.eos] = -torch.inf
+            ids = self.legal[step % self.vocabulary.n_codebooks]
+            choices = scores[:, ids]
+        else:
+            ids = torch.arange(scores.shape[1], device=scores.device)
+            choices = scores.clone()
+            choices[:, list(self.vocabulary.suffix)] = -torch.inf
         if not decoding.greedy:
             choices = self.warpers(input_ids, choices)
-            noise = np.stack([source.next_step() for source in self.noises])[:, : end - start]
+            noise = np.stack([source.next_step() for source in self.noises])[:, : len(ids)]
             choices = choices + torch.from_numpy(noise).to(choices.device)
         chosen = torch.full_like(scores, -torch.inf)
-        chosen[:, start:end] = choices
+        chosen[:, ids] = choices
         return chosen
 
 

@@ -1,16 +1,19 @@
 """Loading a causal LM of transformers, with an answer for everything that is commonly wrong with a checkpoint.
 
-Only safetensors are read and no code of a checkpoint is run. Weights that are not there are refused, where transformers
+Weights come from safetensors, or from torch's own files read without running anything in them (`weights_only`). Code of
+a checkpoint is run only where `trust_remote_code` says so. Weights that are not there are refused, where transformers
 would go on with random ones. Every ConfigError names the checkpoint, what was expected and what came.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import importlib.util
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging
 
 from spokeneval.errors import ConfigError
+from spokeneval.models.unit_lm import is_unit_lm, load_unit_lm
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -43,47 +47,106 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def load_causal_lm(path: str | Path, dtype: str, device: str, revision: str | None = None) -> Any:
+@dataclass(frozen=True)
+class LoadOptions:
+    """How weights are brought into memory; all but `device` and `device_map` may change a number."""
+
+    dtype: str = "float32"
+    device: str = "cpu"
+    device_map: str | None = None
+    """'auto', 'balanced' ...: spread over several devices (needs the package accelerate); `device` is not used then."""
+    attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = None
+    """Attention implementation; transformers' choice if None."""
+    quantization: Literal["int8", "nf4"] | None = None
+    """Weights of linear layers in 8 or 4 bits (needs the package bitsandbytes and a GPU)."""
+    trust_remote_code: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `from_pretrained`. Raises ConfigError for what this machine cannot do."""
+        arguments: dict[str, Any] = {"dtype": find_dtype(self.dtype), "trust_remote_code": self.trust_remote_code}
+        if self.attention is not None:
+            arguments["attn_implementation"] = self.attention
+        if self.device_map is not None:
+            _need("accelerate", f"`device_map: {self.device_map}`")
+            arguments["device_map"] = self.device_map
+        if self.quantization is not None:
+            _need("bitsandbytes", f"`quantization: {self.quantization}`")
+            from transformers import BitsAndBytesConfig
+
+            factory: Any = BitsAndBytesConfig
+            arguments["quantization_config"] = (
+                factory(load_in_8bit=True)
+                if self.quantization == "int8"
+                else factory(
+                    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=find_dtype(self.dtype)
+                )
+            )
+            arguments.setdefault("device_map", {"": self.device})
+        return arguments
+
+
+def _need(package: str, what: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"{what} needs the package {package}, which is not installed: pip install {package}")
+
+
+def load_causal_lm(path: Path, options: LoadOptions) -> Any:
     """A causal LM of transformers, ready to score.
 
-    path: a folder with config.json and *.safetensors, or the name of a model on the hub (HF_HUB_OFFLINE is respected).
-    Raises ConfigError, see the module.
+    path: a folder with config.json and weights. A checkpoint of slamkit (model_type speech_language_model) is loaded
+    as the causal LM that it wraps. Raises ConfigError, see the module.
     """
-    torch_dtype, torch_device = find_dtype(dtype), find_device(device)
-    local = isinstance(path, Path) or Path(path).exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path))
-    if local:
-        _check_folder(Path(path))
-    name = str(path)
-    options = {"revision": revision, "trust_remote_code": False, "local_files_only": local}
+    device = find_device(options.device)
+    check_folder(path)
+    if is_unit_lm(path):
+        return _ready(*load_unit_lm(path, options.arguments()), path, device, options)
+    arguments = {**options.arguments(), "local_files_only": True}
+    with loading_errors(path), quiet():
+        config = AutoConfig.from_pretrained(str(path), trust_remote_code=options.trust_remote_code)
+        factory: Any = AutoModelForCausalLM
+        model, info = factory.from_pretrained(str(path), config=config, output_loading_info=True, **arguments)
+    return _ready(model, info["missing_keys"], path, device, options)
+
+
+def _ready(model: Any, missing: Iterable[str], path: Path, device: torch.device, options: LoadOptions) -> Any:
+    refuse_missing(sorted(missing), model.config.model_type, path)
+    # Sampling settings that a checkpoint carries are not ours: decoding is said in the configuration alone.
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+    model.eval().requires_grad_(False)
+    return model if options.device_map or options.quantization else model.to(device)
+
+
+def refuse_missing(missing: Sequence[str], what: str, path: Path) -> None:
+    """Raises ConfigError where tensors were not in the weights."""
+    if missing:
+        raise ConfigError(
+            f"{path}: the weights lack {len(missing)} tensors of the {what} that config.json describes, "
+            f"e.g. {', '.join(missing[:3])}; expected a complete checkpoint"
+        )
+
+
+@contextmanager
+def loading_errors(path: Path) -> Iterator[None]:
+    """What goes wrong inside, said as a ConfigError about this checkpoint."""
     try:
-        with _quiet():
-            config = AutoConfig.from_pretrained(name, **options)
-            factory: Any = AutoModelForCausalLM
-            model, info = factory.from_pretrained(
-                name, config=config, dtype=torch_dtype, use_safetensors=True, output_loading_info=True, **options
-            )
+        yield
     except SafetensorError as error:
-        raise ConfigError(f"{name}: a safetensors file is damaged or cut short ({error}); copy it again") from error
+        raise ConfigError(f"{path}: a safetensors file is damaged or cut short ({error}); copy it again") from error
+    except pickle.UnpicklingError as error:
+        raise ConfigError(
+            f"{path}: a weights file holds more than tensors and is not read ({_first_line(error)}); convert it to "
+            "safetensors where you trust it"
+        ) from error
     except (OSError, ValueError, KeyError, ImportError) as error:
-        where = "" if local else " (not a folder here, so it was looked up as a name on the hub)"
-        raise ConfigError(f"{name}: cannot be loaded as a causal LM{where}: {_first_line(error)}") from error
+        raise ConfigError(f"{path}: cannot be loaded: {_first_line(error)}") from error
     except RuntimeError as error:
         if "size mismatch" not in str(error) and "mismatched" not in str(error).lower():
             raise
-        raise ConfigError(f"{name}: the weights do not have the shapes of config.json: {_first_line(error)}") from error
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise ConfigError(
-            f"{name}: the weights lack {len(missing)} tensors of the {config.model_type} that config.json describes, "
-            f"e.g. {', '.join(missing[:3])}; expected a complete checkpoint"
-        )
-    # Sampling settings that a checkpoint carries are not ours: decoding is said in the configuration alone.
-    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
-    model.eval().requires_grad_(False).to(torch_device)
-    return model
+        raise ConfigError(f"{path}: the weights do not have the shapes of config.json: {_first_line(error)}") from error
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Raises ConfigError where a folder holds no config.json or no weights."""
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ConfigError(f"{folder}: {what}; expected a folder with config.json and *.safetensors")
@@ -92,8 +155,9 @@ def _check_folder(folder: Path) -> None:
     if "config.json" not in names:
         raise ConfigError(f"{folder}: no config.json; the folder holds {holds}")
     weights = [name for name in names if name.endswith(".safetensors")]
+    weights = weights or [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
     if not weights:
-        raise ConfigError(f"{folder}: no *.safetensors (other formats are not read); the folder holds {holds}")
+        raise ConfigError(f"{folder}: no *.safetensors and no pytorch_model*.bin; the folder holds {holds}")
     for weight in weights:
         if (folder / weight).stat().st_size == 0:
             raise ConfigError(f"{folder / weight}: the file is empty; copy it again")
@@ -105,7 +169,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' own bars and reports: what is wrong is raised."""
     transformers_logging: Any = logging
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()

@@ -4,7 +4,7 @@ Conventions
 -----------
 - float32 whatever the dtype of the logits, natural logarithm. The largest logit is subtracted first, so that no digits
   are lost to large logits.
-- `legal` is the same with the softmax over the ids that are legal at the position only (see `unit_vocabulary`).
+- `legal` is the same with the softmax over the ids that are legal at the position only (see `vocabulary`).
 - Positions are taken in chunks: no float32 copy of all logits exists at once.
 """
 
@@ -14,16 +14,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from spokeneval.models.base import LogProbs, ScoredSequence
-from spokeneval.models.unit_vocabulary import UnitVocabulary
-from spokeneval.tables import KIND_EOS
+from spokeneval.models.vocabulary import UnitVocabulary
+from spokeneval.tables import KIND_EOS, KIND_UNIT
 
 CHUNK_ELEMENTS = 2**22
 """float32 logits that exist at once (16 MiB)."""
 
-MARK = -1
-"""Stands for the codebook at the place of an EOS."""
+EOS, MARK = -1, -2
+"""Stand for the codebook at the places of an end mark and of another mark."""
 
 
 def score_rows(
@@ -31,19 +32,28 @@ def score_rows(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(n, vocabulary) logits, (n,) ids and codebooks -> (n,) log-probabilities in nats: full softmax, legal softmax."""
     full = _log_softmax_at(logits, logits.gather(1, target[:, None]))
-    legal = torch.empty_like(full)
-    for q in range(MARK, vocabulary.n_codebooks):
+    legal = torch.zeros_like(full)
+    for q in range(EOS, vocabulary.n_codebooks):
         rows = (codebook == q).nonzero()[:, 0]
         if len(rows) == 0:
             continue
-        start, end = vocabulary.span(max(q, 0))
-        allowed = logits[rows, start:end]
-        if q == MARK:
-            assert vocabulary.eos is not None
-            allowed = torch.cat([allowed, logits[rows, vocabulary.eos, None]], dim=1)
+        allowed = select(logits[rows], vocabulary.legal(max(q, 0)))
+        if q == EOS:
+            # Of a longer suffix, only the first id has an alternative.
+            first = target[rows] == vocabulary.suffix[0]
+            rows, allowed = rows[first], allowed[first]
+            allowed = torch.cat([allowed, logits[rows, vocabulary.suffix[0], None]], dim=1)
         legal[rows] = _log_softmax_at(allowed, logits[rows, target[rows], None])
     # Fewer ids in the sum: only rounding can bring it below.
     return full, torch.maximum(full, legal)
+
+
+def select(logits: torch.Tensor, ids: NDArray[np.int64]) -> torch.Tensor:
+    """(n, vocabulary), (n_ids,) -> (n, n_ids); a view where the ids follow one another."""
+    first, last = int(ids[0]), int(ids[-1])
+    if last - first == len(ids) - 1 and bool((np.diff(ids) == 1).all()):
+        return logits[:, first : last + 1]
+    return logits[:, torch.from_numpy(ids).to(logits.device)]
 
 
 def _log_softmax_at(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -58,7 +68,7 @@ def score_batch(logits: torch.Tensor, batch: Sequence[ScoredSequence], vocabular
     row = np.repeat(np.arange(len(batch)), lengths) * logits.shape[1]
     place = torch.from_numpy(row + np.concatenate([s.index for s in batch]) - 1).to(logits.device)
     target = torch.from_numpy(np.concatenate([s.target for s in batch])).to(logits.device)
-    books = [np.where(s.kind == KIND_EOS, MARK, s.codebook) for s in batch]
+    books = [np.where(s.kind == KIND_UNIT, s.codebook, np.where(s.kind == KIND_EOS, EOS, MARK)) for s in batch]
     codebook = torch.from_numpy(np.concatenate(books)).to(logits.device)
     flat = logits.reshape(-1, logits.shape[-1])
     step = max(1, CHUNK_ELEMENTS // logits.shape[-1])

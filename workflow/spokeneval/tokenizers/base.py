@@ -7,6 +7,8 @@ Conventions
   counted in frames, as integers, from before any de-duplication.
 - Where units are de-duplicated, `durations[i]` is the number of frames that unit `i` stands for, otherwise
   `durations` is None and every step lasts one frame.
+- Codebooks of different rates (units, pitch, style) are one string of events in the order in which the model reads
+  them: codes `(n_events, 1)`, and for each event its codebook, first frame and duration.
 - Clips are encoded one at a time unless a tokenizer is safe against padding: the codes of a clip never depend on
   what else is in the batch.
 """
@@ -34,6 +36,10 @@ class TokenizerInfo:
     """True where runs of equal units are merged into one step with a duration."""
     causal: bool
     """True where the codes of a frame depend on nothing later than that frame (prefix-stable)."""
+    asynchronous: bool = False
+    """True where codebooks have rates of their own and codes are events, see `Codes`."""
+    codebook_names: tuple[str, ...] = ()
+    """What people call the codebooks ("hubert", "pitch", "style"); empty where they are just numbered."""
 
     @property
     def n_codebooks(self) -> int:
@@ -49,23 +55,32 @@ class TokenizerInfo:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TokenizerInfo:
-        return cls(**{**values, "codebook_sizes": tuple(values["codebook_sizes"])})
+        lists = {"codebook_sizes", "codebook_names"}
+        return cls(**{key: tuple(value) if key in lists else value for key, value in values.items()})
 
 
 class Codes(NamedTuple):
     """The codes of one clip."""
 
     codes: NDArray[np.int32]
-    """(n_steps, n_codebooks)"""
+    """(n_steps, n_codebooks); (n_events, 1) where codebooks are asynchronous."""
     durations: NDArray[np.int32] | None
     """(n_steps,) frames of each step; None where every step is one frame."""
+    codebooks: NDArray[np.int8] | None = None
+    """(n_events,) codebook of each event; None where every step holds all codebooks."""
+    starts: NDArray[np.int32] | None = None
+    """(n_events,) first frame of each event; None where steps follow one another."""
 
     @property
     def n_frames(self) -> int:
+        if self.starts is not None:
+            return int((self.starts + self.frame_counts()).max(initial=0))
         return len(self.codes) if self.durations is None else int(self.durations.sum())
 
     def frame_starts(self) -> NDArray[np.int32]:
         """(n_steps,) first frame of each step."""
+        if self.starts is not None:
+            return self.starts
         if self.durations is None:
             return np.arange(len(self.codes), dtype=np.int32)
         return (np.cumsum(self.durations) - self.durations).astype(np.int32)
@@ -75,6 +90,17 @@ class Codes(NamedTuple):
         if self.durations is None:
             return np.ones(len(self.codes), dtype=np.int32)
         return self.durations
+
+    def of_codebook(self, codebook: int) -> Codes:
+        """One codebook alone: codes (n_steps, 1) with their durations and starts."""
+        if self.codebooks is None:
+            return Codes(self.codes[:, [codebook]], self.durations)
+        chosen = self.codebooks == codebook
+        return self.take(chosen)._replace(codebooks=None)
+
+    def take(self, chosen: NDArray[Any]) -> Codes:
+        """The steps at these places, or where a mask is set. Starts are kept only where the clip has them."""
+        return Codes(self.codes[chosen], *(None if a is None else a[chosen] for a in self[1:]))
 
 
 class Tokenizer(Protocol):

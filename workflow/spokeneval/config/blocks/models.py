@@ -1,0 +1,172 @@
+"""Blocks of models."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from spokeneval.config.block import Block, ModelPath, OptionalResourcePath, ResourcePath, Revision
+from spokeneval.models.conventions import Convention, find_convention
+
+
+class DecodingBlock(Block):
+    """How a model continues a prompt."""
+
+    new_s: PositiveFloat = Field(2.0, description="seconds of new audio")
+    temperature: PositiveFloat = Field(1.0, description="divides the logits")
+    top_k: PositiveInt | None = Field(None, description="keep the k likeliest ids")
+    top_p: float | None = Field(None, gt=0, le=1, description="keep the likeliest ids up to this mass")
+    repetition_penalty: PositiveFloat | None = Field(None, description="as in transformers; none if null")
+    greedy: bool = Field(False, description="always the likeliest id; no noise is drawn")
+    constrained: bool = Field(True, description="only codes that are legal at the position")
+    seed: int = Field(0, description="seed of the noise, which is keyed by clip and sample")
+    samples_per_item: PositiveInt = Field(1, description="continuations of each prompt")
+
+
+class Sequence(Block):
+    """The sequence convention of a causal LM over units: what is fed and what of it is scored."""
+
+    offset: int | Literal["config"] | None = Field(1, description="id of unit 0; 'config' reads config.offset")
+    bos: int | None = Field(0, description="id fed before the first unit; without one the first unit is not scored")
+    eos: int | None = Field(None, description="id that ends a clip and is scored; none if null")
+    codes: str | tuple[str, ...] | None = Field(
+        None, description="names of the codes' tokens, e.g. '<{code}_{codebook}>', in place of offset, bos and eos"
+    )
+    text: str | None = Field(None, description="string of a clip with {codes} in it, e.g. '<audio>{codes}</audio>'")
+    unscored: Literal["config_pad", "tokenizer_pad"] | tuple[int, ...] | None = Field(
+        None, description="ids that are fed and never scored, or where a published script reads the one it masks"
+    )
+    max_context: PositiveInt | None = Field(None, description="longest sequence; the model's own if null")
+    truncate: Literal["refuse", "left"] = Field(
+        "refuse", description="what to do with longer clips: record them as failed, or drop the oldest frames"
+    )
+
+
+class ModelBlock(Block):
+    """What every model has, whatever its family."""
+
+    kind: str = Field("causal_lm", description="family of code that loads it")
+    family: str | None = Field(None, description="grouping key in tables and plots; the kind if null")
+    series: str | None = Field(None, description="training run that it is a checkpoint of; set by `path: .../{step}`")
+    step: int | None = Field(None, description="step within the series")
+    tokenizer: str = Field(description="name of the tokenizer whose codes it reads")
+    vocoder: str | None = Field(None, description="name of the vocoder that makes it heard; not heard if null")
+    decoding: DecodingBlock = Field(default_factory=lambda: DecodingBlock(), description="how it continues a prompt")
+    reductions: tuple[str | dict[str, Any], ...] = Field(
+        (), description="reduction conventions that are computed for this model in addition to all models' own"
+    )
+
+    @property
+    def audible(self) -> bool:
+        """True where there is something to hear."""
+        return self.vocoder is not None
+
+
+class LoadedBlock(ModelBlock):
+    """What models that are loaded from a checkpoint of transformers share."""
+
+    path: ModelPath = Field(description="folder with config.json and weights, or a name on the hub")
+    revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights and activations")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1 ...")
+    device_map: str | None = Field(None, description="auto, balanced ...: over several devices; needs accelerate")
+    attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = Field(
+        None, description="attention implementation; transformers' own choice if null"
+    )
+    quantization: Literal["int8", "nf4"] | None = Field(
+        None, description="8- or 4-bit weights; needs bitsandbytes and a GPU"
+    )
+    trust_remote_code: bool = Field(False, description="run the checkpoint's own code; only with a revision")
+
+    @model_validator(mode="after")
+    def _code_is_pinned(self) -> LoadedBlock:
+        if self.trust_remote_code and self.revision is None:
+            raise ValueError(
+                "trust_remote_code needs a revision: code that is run must be a commit that somebody has read"
+            )
+        return self
+
+
+class CausalLMBlock(LoadedBlock):
+    """Any causal LM of transformers over a unit vocabulary."""
+
+    kind: Literal["causal_lm"] = "causal_lm"
+    convention: str | None = Field(
+        None, description="sequence convention by name, with the reductions that go with it (docs/models.md)"
+    )
+    sequence: Sequence = Field(
+        default_factory=lambda: Sequence(), description="the sequence convention in full; wins over the named one"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_convention(cls, values: Any) -> Any:
+        """The named convention fills what `sequence` does not say."""
+        if isinstance(values, dict) and isinstance(values.get("convention"), str):
+            named = _known_convention(values["convention"]).sequence
+            own = values.get("sequence") or {}
+            if isinstance(own, dict):
+                if "codes" in named:
+                    named = {"offset": None, "bos": None, **named}
+                values = {**values, "sequence": {**named, **own}}
+        return values
+
+    @property
+    def named_convention(self) -> Convention | None:
+        return None if self.convention is None else find_convention(self.convention)
+
+
+def _known_convention(name: str) -> Convention:
+    from spokeneval.errors import ConfigError
+
+    try:
+        return find_convention(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+class GSLMBlock(LoadedBlock):
+    """The unit language models of GSLM, from fairseq's own checkpoint layout."""
+
+    kind: Literal["gslm"]
+    path: ResourcePath = Field(description="folder with checkpoint_best.pt and dict.txt, as published")
+    max_context: PositiveInt | None = Field(None, description="longest sequence; the model's own if null")
+    truncate: Literal["refuse", "left"] = Field("refuse", description="what to do with longer clips")
+
+
+class MoshiBlock(LoadedBlock):
+    """Moshi: one stream of a dialogue is the clip, the other is silence."""
+
+    kind: Literal["moshi"]
+    stream: Literal["moshi", "user"] = Field("moshi", description="stream that holds the clip")
+
+
+class CSMBlock(LoadedBlock):
+    """CSM: the clip as one turn of one speaker, without text."""
+
+    kind: Literal["csm"]
+    speaker: int = Field(0, description="number of the speaker in the text part of the turn")
+
+
+class ExternalBlock(ModelBlock):
+    """A model that runs elsewhere: what it scored, what it said, or both, from files."""
+
+    kind: Literal["external"]
+    losses: OptionalResourcePath = Field(None, description="per-token losses by item and role (docs/models.md)")
+    generated_audio: OptionalResourcePath = Field(
+        None, description="CSV or parquet with task, index, path and, where there are several, sample_index"
+    )
+
+    @property
+    def audible(self) -> bool:
+        return self.generated_audio is not None
+
+
+MODELS: dict[str, type[Block]] = {
+    "causal_lm": CausalLMBlock,
+    "gslm": GSLMBlock,
+    "moshi": MoshiBlock,
+    "csm": CSMBlock,
+    "external": ExternalBlock,
+}

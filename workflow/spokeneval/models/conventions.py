@@ -1,0 +1,56 @@
+"""Sequence conventions by name: what is fed to a published model and what of it is scored.
+
+A convention fills the `sequence` block of a model; keys that the configuration gives beside it win. Those named after a
+published script (the second group) also name the reduction that the script uses and what it expects of the tokenizer
+of the audio, so that one name repeats its numbers: see docs/models.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from spokeneval.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Convention:
+    sequence: dict[str, Any]
+    reductions: tuple[str, ...] = ()
+    """Names of reduction conventions that are computed for the model in addition."""
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    """Keys of the tokenizer's block and the values that they must have."""
+
+
+_TWIST: dict[str, Any] = {"offset": "config", "bos": None, "eos": None}
+_SLAM: dict[str, Any] = {"offset": 2, "bos": 1, "eos": 1}
+_SIMS: dict[str, Any] = {"codes": "<Un{code}>", "text": "{codes}"}
+_LLAMA_MIMI: dict[str, Any] = {"codes": "<{code}_{codebook}>", "text": "<audio>{codes}</audio>"}
+_SPIRITLM: dict[str, Any] = {"codes": ["[Hu{code}]"], "text": "[Speech]{codes}"}
+_MIMI: dict[str, Any] = {"max_s": 20.0, "resampler": "soxr_hq"}
+
+CONVENTIONS = {
+    "twist": Convention(_TWIST),
+    "slam": Convention(_SLAM),
+    "sims": Convention(_SIMS),
+    "llama-mimi": Convention(_LLAMA_MIMI),
+    "spiritlm-base": Convention(_SPIRITLM, ("sum", "legal")),
+    "spiritlm-expressive": Convention(
+        {**_SPIRITLM, "codes": ["[Hu{code}]", "[Pi{code}]", "[St{code}]"]}, ("sum", "legal")
+    ),
+    # ---- named after scripts
+    "salmon-twist": Convention(
+        {**_TWIST, "unscored": "config_pad"}, ("salmon-twist", "salmon-twist-sum"), {"padding": "textless"}
+    ),
+    "slamkit": Convention({**_SLAM, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), {"padding": "slamkit"}),
+    "slamkit-sims": Convention({**_SIMS, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), {"padding": "slamkit"}),
+    "llama-mimi-salmon": Convention({**_LLAMA_MIMI, "unscored": "tokenizer_pad"}, ("llama-mimi-salmon",), _MIMI),
+    "llama-mimi-slm21": Convention({**_LLAMA_MIMI, "unscored": "tokenizer_pad"}, ("llama-mimi-slm21",), _MIMI),
+}
+
+
+def find_convention(name: str) -> Convention:
+    """Raises ConfigError for an unknown name."""
+    if name not in CONVENTIONS:
+        raise ConfigError(f"unknown convention '{name}'; known: {', '.join(sorted(CONVENTIONS))}")
+    return CONVENTIONS[name]

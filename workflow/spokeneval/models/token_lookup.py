@@ -1,0 +1,85 @@
+"""The vocabulary of a language model whose codes are tokens of its own text tokenizer.
+
+Conventions
+-----------
+- `codes` names the token of a code: `<{code}_{codebook}>` (Llama-Mimi), `<Un{code}>` (slamkit's SIMS), or one template
+  a codebook: `[Hu{code}]`, `[Pi{code}]`, `[St{code}]` (SpiritLM). Every token is looked up; none is computed.
+- `text` is the string of a clip, with `{codes}` where its codes stand: `<audio>{codes}</audio>`. What the tokenizer
+  puts before and after (a BOS, a stray word-boundary piece) is fed, too: the string is encoded as its publishers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoTokenizer
+
+from spokeneval.errors import ConfigError
+from spokeneval.models.vocabulary import Ids, UnitVocabulary
+
+PLACE = "{codes}"
+
+
+def load_text_tokenizer(path: Path, trust_remote_code: bool = False) -> Any:
+    """The text tokenizer beside a checkpoint. Raises ConfigError where there is none."""
+    factory: Any = AutoTokenizer
+    try:
+        return factory.from_pretrained(str(path), local_files_only=True, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ConfigError(
+            f"{path}: the convention looks tokens up by name, but no tokenizer can be loaded from there ({reason}); "
+            "expected tokenizer.json or tokenizer.model with its config, as the checkpoint was published"
+        ) from error
+
+
+def lookup_vocabulary(
+    tokenizer: Any, codebook_sizes: Sequence[int], codes: str | Sequence[str], text: str, **more: Any
+) -> UnitVocabulary:
+    """The ids of all codes, and the marks around them, as a text tokenizer has them.
+
+    Raises ConfigError naming the first token that the tokenizer lacks, or what is wrong with `text`.
+    """
+    templates = [codes] * len(codebook_sizes) if isinstance(codes, str) else list(codes)
+    if len(templates) != len(codebook_sizes):
+        raise ConfigError(
+            f"sequence.codes has {len(templates)} templates, but the tokenizer of the audio has "
+            f"{len(codebook_sizes)} codebooks"
+        )
+    tables = tuple(
+        _ids_of(tokenizer, [_name(template, code, q) for code in range(size)])
+        for q, (template, size) in enumerate(zip(templates, codebook_sizes, strict=True))
+    )
+    return UnitVocabulary(tables, *_marks(tokenizer, text, _name(templates[0], 0, 0), int(tables[0][0])), **more)
+
+
+def _name(template: str, code: int, codebook: int) -> str:
+    return template.replace("{code}", str(code)).replace("{codebook}", str(codebook))
+
+
+def _ids_of(tokenizer: Any, names: list[str]) -> Ids:
+    # An unknown token gets the id of <unk>, or none: it must not pass as a code.
+    known = tokenizer.get_vocab()
+    lacks = [name for name in names if name not in known]
+    if lacks:
+        raise ConfigError(
+            f"the text tokenizer lacks {len(lacks)} of {len(names)} tokens of codes, e.g. '{lacks[0]}': it belongs to "
+            "another codec or number of codebooks, or `sequence.codes` is wrong"
+        )
+    return np.array([known[name] for name in names], np.int64)
+
+
+def _marks(tokenizer: Any, text: str, token: str, token_id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if text.count(PLACE) != 1:
+        raise ConfigError(f"sequence.text is '{text}'; expected a string with one {PLACE}")
+    ids = list(tokenizer(text.replace(PLACE, token))["input_ids"])
+    places = [i for i, found in enumerate(ids) if found == token_id]
+    if len(places) != 1:
+        raise ConfigError(
+            f"the text tokenizer encodes '{text.replace(PLACE, token)}' as {ids}, where the code's id {token_id} "
+            f"occurs {len(places)} times; expected once: its tokens of codes are not special tokens"
+        )
+    return tuple(ids[: places[0]]), tuple(ids[places[0] + 1 :])
