@@ -55,8 +55,8 @@ class TokenizerInfo:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TokenizerInfo:
-        lists = {"codebook_sizes", "codebook_names"}
-        return cls(**{key: tuple(value) if key in lists else value for key, value in values.items()})
+        lists: dict[str, Any] = {key: tuple(values.get(key, ())) for key in ("codebook_sizes", "codebook_names")}
+        return cls(**{**values, **lists})
 
 
 class Codes(NamedTuple):
