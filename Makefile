@@ -11,7 +11,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fetch run summary demo-models docs clean-results
+.PHONY: help demo test check pin fetch run summary demo-models docs clean-results
 
 help:            ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+: *.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: $(VENV)/.installed-dev    ## linters, types and workflow lint
 
 fetch: $(VENV)/.installed        ## bring the recordings, noises and networks that CONFIG=... names
 	@$(BIN)/spokeneval fetch --config $(CONFIG)
+
+pin: $(VENV)/.installed          ## write the newest commits beside the names on the hub in CONFIG=...
+	@$(BIN)/spokeneval pin --config $(CONFIG)
 
 summary: $(VENV)/.installed      ## print the tables of the last run again
 	@$(BIN)/spokeneval summary --config $(CONFIG)

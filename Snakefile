@@ -22,17 +22,17 @@ from spokeneval.report import console_summary
 from spokeneval.stages import Stages, missing_resources
 
 try:
-    CFG = load_config(
-        config,
-        ", ".join(map(str, workflow.config_settings.configfiles)) or "config.yaml",
+    CONFIG_NAME = (
+        ", ".join(map(str, workflow.config_settings.configfiles)) or "config.yaml"
     )
+    CFG = load_config(config, CONFIG_NAME)
     FINGERPRINTS = Fingerprints(Path("models.lock.json"))
     if missing := missing_resources(CFG, FINGERPRINTS):
         raise SpokenevalError(
             "\n".join(
                 [
                     *missing[:12],
-                    "run `make fetch` (or: spokeneval fetch), or correct the paths",
+                    f"run `make fetch CONFIG={CONFIG_NAME}`, or correct the paths",
                 ]
             )
         )

@@ -6,6 +6,13 @@ def asked(stage, key):
     return getattr(CFG.resources_of(stage), key)
 
 
+def asked_by_model(stage, key):
+    """The same for the jobs of a stage that load a model; null and 0 are not asked for."""
+    return (
+        lambda wildcards: getattr(CFG.resources_of(stage, wildcards.model), key) or None
+    )
+
+
 def tokens_of(wildcards):
     """The tokens table that a model reads."""
     tokenizer = CFG.models[wildcards.model].tokenizer

@@ -9,10 +9,14 @@ rule continuations:
         LAYOUT.log("{dataset}", "continuations/{model}"),
     benchmark:
         LAYOUT.benchmark("{dataset}", "continuations/{model}")
-    threads: asked("continuations", "threads")
+    threads: asked_by_model("continuations", "threads")
     resources:
-        mem_mb=asked("continuations", "mem_mb"),
-        runtime=asked("continuations", "runtime"),
+        mem_mb=asked_by_model("continuations", "mem_mb"),
+        runtime=asked_by_model("continuations", "runtime"),
+        gpu=asked_by_model("continuations", "gpu"),
+        slurm_partition=asked_by_model("continuations", "slurm_partition"),
+        slurm_account=asked_by_model("continuations", "slurm_account"),
+        slurm_extra=asked_by_model("continuations", "slurm_extra"),
     params:
         identity=lambda wildcards: IDENTITIES["continuations", wildcards.model],
         tokens=identity_of_tokens,

@@ -1,54 +1,67 @@
-"""The command line beside the workflow: fetch, lock, summary, partial-report, document."""
+"""The command line beside the workflow: pin, fetch, lock, summary, partial-report, document."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from spokeneval.config import Config, read_config
 from spokeneval.errors import SpokenevalError
 
-
-def fetch(config: Config) -> None:
-    """Bring what the configuration's assets name."""
-    from spokeneval.demo.fetch import fetch as fetch_demo
-
-    if "demo" in config.assets:
-        fetch_demo(Path("resources/fetched"))
-    else:
-        print("nothing to fetch: the configuration names no assets")
+Arguments = argparse.Namespace
 
 
-def lock(config: Config) -> None:
+def _config(arguments: Arguments) -> Config:
+    return read_config(arguments.config)
+
+
+def pin(arguments: Arguments) -> None:
+    """Write the newest commit beside every name on the hub that has none yet, into the configuration itself."""
+    from spokeneval.pin import pin as pin_all
+
+    pin_all(_config(arguments), arguments.config)
+
+
+def fetch(arguments: Arguments) -> None:
+    """Bring everything that the configuration names and that can be fetched."""
+    from spokeneval.fetch import fetch as fetch_all
+
+    fetch_all(_config(arguments))
+
+
+def lock(arguments: Arguments) -> None:
     """Read the content of everything that the configuration names, however large, into models.lock.json."""
     from spokeneval.fingerprint import Fingerprints
     from spokeneval.stages import Stages
 
     fingerprints = Fingerprints(Path("models.lock.json"), allow_large=True)
-    Stages(config, fingerprints).all()
+    Stages(_config(arguments), fingerprints).all()
     fingerprints.save()
     print("models.lock.json is up to date")
 
 
-def summary(config: Config) -> None:
+def summary(arguments: Arguments) -> None:
     """Print the tables of the last reports."""
     from spokeneval.layout import Layout
     from spokeneval.report.console import console_summary
 
+    config = _config(arguments)
     for dataset in config.datasets:
         print(console_summary(Path(Layout(config).report(dataset))))
 
 
-def partial_report(config: Config) -> None:
+def partial_report(arguments: Arguments) -> None:
     """Report what there is, marked INCOMPLETE, beside the report."""
     from spokeneval.jobs import partial_report as write
 
+    config = _config(arguments)
     for dataset in config.datasets:
         write(config, dataset=dataset)
 
 
-def document(config: Config) -> None:
+def document(arguments: Arguments) -> None:
     """Generate the JSON schema of config.yaml and the documents that are made from code."""
     from spokeneval.document import write_all
 
@@ -56,7 +69,8 @@ def document(config: Config) -> None:
         print(path)
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[Arguments], None]] = {
+    "pin": pin,
     "fetch": fetch,
     "lock": lock,
     "summary": summary,
@@ -65,15 +79,15 @@ COMMANDS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="spokeneval", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, function in COMMANDS.items():
-        command = commands.add_parser(name, help=function.__doc__)
+    of_command = {name: commands.add_parser(name, help=function.__doc__) for name, function in COMMANDS.items()}
+    for command in of_command.values():
         command.add_argument("--config", type=Path, default=Path("config.yaml"))
-    parsed = parser.parse_args(arguments)
+    arguments = parser.parse_args(words)
     try:
-        COMMANDS[parsed.command](read_config(parsed.config))
+        COMMANDS[arguments.command](arguments)
     except SpokenevalError as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from spokeneval.config import Config
 from spokeneval.config.block import Block
+from spokeneval.config.blocks import ModelBlock
 from spokeneval.datasets.base import Dataset
 from spokeneval.errors import ConfigError
 from spokeneval.hub import need_snapshot
 from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
 from spokeneval.models.base import Decoding, SpokenLM
+from spokeneval.models.external import External
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry
 from spokeneval.tokenizers.base import Tokenizer, TokenizerInfo
 from spokeneval.vocoders.base import Vocoder
@@ -69,9 +71,15 @@ def make_model(config: Config, name: str, info: TokenizerInfo) -> SpokenLM:
     """The model, and its sequence convention as arguments of its own."""
     block = config.models[name]
     sequence = block.model_dump().get("sequence") or {}
-    left_out = ("family", "series", "step", "vocoder", "decoding", "tokenizer", "sequence", "convention", "reductions")
+    left_out = (*ModelBlock.model_fields, "sequence", "convention")
     model: SpokenLM = _build(MODELS, name, block, left_out, tokenizer=info, **sequence)
     return model
+
+
+def make_external(config: Config, name: str, info: TokenizerInfo) -> External:
+    """A model that ran elsewhere."""
+    external: External = _build(MODELS, name, config.models[name], tuple(ModelBlock.model_fields), tokenizer=info)
+    return external
 
 
 def decoding_of(config: Config, name: str) -> Decoding:

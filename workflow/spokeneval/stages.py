@@ -19,7 +19,7 @@ from spokeneval.hub import local_snapshot
 from spokeneval.identity import code_digest, digest, package_version
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 PACKAGES = {
     "clips": ("soxr", "pyroomacoustics", "soundfile"),
@@ -41,8 +41,13 @@ _NOT_OF_THE_NUMBERS = (
     "device_map",
     "convention",
     "reductions",
+    "resources",
 )
 """Keys of a model's block that change no log-probability; `sequence` holds what a named convention stands for."""
+
+_SCORED_ELSEWHERE = ("losses", "revision", "layout", "tokenizer")
+_HEARD_ELSEWHERE = ("generated_audio", "prompt_included", "tokenizer")
+"""Keys of an external model that say what it scored, and those that say what it said."""
 
 
 class Stages:
@@ -103,6 +108,10 @@ class Stages:
 
     def likelihood(self, model: str) -> str:
         block = self.config.models[model]
+        if not block.runs:
+            parts = self._block(block, without=(*_NOT_OF_THE_NUMBERS, *_HEARD_ELSEWHERE))
+            target = self._target(MODELS, block)
+            return self._identity("told_likelihood", (target,), block=parts, tokens=self.tokens(block.tokenizer))
         code = ("spokeneval.likelihood:score_dataset", self._target(MODELS, block))
         return self._identity("likelihood", code, block=self._model(model), tokens=self.tokens(block.tokenizer))
 
@@ -127,6 +136,9 @@ class Stages:
 
     def continuations(self, model: str) -> str:
         block = self.config.models[model]
+        if not block.runs:
+            parts = self._block(block, without=(*_NOT_OF_THE_NUMBERS, *_SCORED_ELSEWHERE))
+            return self._identity("told_continuations", (self._target(MODELS, block),), block=parts)
         assert block.vocoder is not None, model
         code = ("spokeneval.continuations:continue_dataset", self._target(MODELS, block))
         # More samples add rows and change none.
@@ -188,7 +200,7 @@ class Stages:
     def report(self, dataset: str) -> str:
         config = self.config
         models = {
-            name: [model.family, model.tokenizer, model.vocoder, self.evaluators(name)]
+            name: [model.family, model.tokenizer, model.vocoder, self.evaluators(name) if model.scored else None]
             for name, model in config.models.items()
         }
         return self._identity(
@@ -205,13 +217,13 @@ class Stages:
     def all(self) -> dict[tuple[str, ...], str]:
         """(stage, names...) -> identity, of everything that this configuration makes."""
         config = self.config
-        audible = {name: model.vocoder for name, model in config.models.items() if model.vocoder is not None}
-        codecs = {(config.models[name].tokenizer, vocoder) for name, vocoder in audible.items()}
+        audible, scored = config.audible(), config.scored()
+        codecs = {(m.tokenizer, m.vocoder) for m in config.models.values() if m.vocoder is not None}
         return {
             **{("clips", name): self.clips(name) for name in config.datasets},
             **{("tokens", name): self.tokens(name) for name in config.tokenizers},
-            **{("likelihood", name): self.likelihood(name) for name in config.models},
-            **{("evaluators", name): self.evaluators(name) for name in config.models},
+            **{("likelihood", name): self.likelihood(name) for name in scored},
+            **{("evaluators", name): self.evaluators(name) for name in scored},
             ("audio_controls",): self.audio_controls(),
             **{("token_controls", name): self.token_controls(name) for name in config.tokenizers},
             **{("continuations", name): self.continuations(name) for name in audible},
@@ -254,7 +266,7 @@ def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
                     if local_snapshot(on_hub[key]) is None:
                         missing.append(f"{section}.{name}.{key}: {on_hub[key]} is not in the hub's cache")
                 elif not Path(path).exists() and not fingerprints.archived(path):
-                    maybe = mark.hub is not None and _HUB_NAME.fullmatch(path)
+                    maybe = mark.hub is not None and HUB_NAME.fullmatch(path)
                     hint = "; if it is a name on the hub, add `revision: <sha of a commit>`" if maybe else ""
                     missing.append(f"{section}.{name}.{key}: {path} is not there{hint}")
     return missing

@@ -145,6 +145,29 @@ def _broken_references(config: Config) -> list[str]:
                 f"models.{name}.vocoder: there is no vocoder '{model.vocoder}'; "
                 f"{closest_match(model.vocoder, config.vocoders)}"
             )
+    return problems + _without_audio(config)
+
+
+def _without_audio(config: Config) -> list[str]:
+    """What is asked to read audio or codes that are not here."""
+    problems = []
+    for name, model in config.models.items():
+        grid = config.tokenizers.get(model.tokenizer)
+        if model.runs and grid is not None and not getattr(grid, "has_codes", True):
+            problems.append(
+                f"models.{name}.tokenizer: '{model.tokenizer}' only declares a time grid; a model that runs needs "
+                f"`codes` in tokenizers.{model.tokenizer}"
+            )
+    for name, dataset in config.datasets.items():
+        if dataset.has_audio:
+            continue
+        unfit = [f"models.{m}" for m, model in config.models.items() if model.runs or model.audible]
+        unfit += [f"judges.{judge}" for judge in config.judges]
+        if unfit:
+            problems.append(
+                f"datasets.{name}: holds no audio, so only models of kind external with `losses` alone go with it; give "
+                f"it a configuration without {', '.join(unfit[:3])}"
+            )
     return problems
 
 

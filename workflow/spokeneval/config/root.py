@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, StringCo
 
 from spokeneval.config.block import Block
 from spokeneval.config.blocks import DatasetBlock, JudgeBlock, ModelBlock
+from spokeneval.config.resources import Resources
 from spokeneval.evaluators.reduction import EVALUATOR_NAMES, EvaluatorSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
@@ -58,14 +59,6 @@ class Report(Block):
     seed: int = Field(0, description="seed of those draws")
 
 
-class Resources(Block):
-    """What the jobs of a stage ask of a cluster; locally only threads count."""
-
-    threads: PositiveInt = 1
-    mem_mb: PositiveInt = 3000
-    runtime: PositiveInt = Field(60, description="minutes")
-
-
 class Config(Block):
     """config.yaml. See docs/config.md for every key."""
 
@@ -90,13 +83,24 @@ class Config(Block):
     def store_root(self) -> str:
         return self.store or f"{self.results}/store"
 
-    def resources_of(self, stage: str) -> Resources:
-        """What the jobs of a stage ask for."""
-        return self.resources.get(stage, Resources())
+    def resources_of(self, stage: str, model: str | None = None) -> Resources:
+        """What the jobs of a stage ask for; what a model asks for wins."""
+        asked = self.resources.get(stage, Resources())
+        own = self.models[model].resources if model is not None else None
+        return asked if own is None else asked.model_copy(update=own.model_dump(exclude_none=True))
 
     def audible(self) -> list[str]:
         """Models that can be heard."""
         return [name for name, model in self.models.items() if model.audible]
+
+    def scored(self) -> list[str]:
+        """Models that have log-probabilities."""
+        return [name for name, model in self.models.items() if model.scored]
+
+    def tokenizers_with_codes(self) -> list[str]:
+        """Tokenizers of models, but for those that only declare a time grid."""
+        used = {model.tokenizer for model in self.models.values()}
+        return sorted(name for name in used if getattr(self.tokenizers[name], "has_codes", True))
 
     def evaluator_settings(self, model: str) -> EvaluatorSettings:
         """What is computed for a model: the reductions of all, those of its named convention, its own."""

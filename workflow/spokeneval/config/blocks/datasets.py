@@ -37,6 +37,16 @@ class DatasetBlock(Block):
     )
     published_source: str | None = Field(None, description="where they are published; needed with `published`")
 
+    @property
+    def has_audio(self) -> bool:
+        """False where only what models made of the audio is here."""
+        return True
+
+    @property
+    def whole(self) -> bool:
+        """False where `limit` or a choice of tasks cuts it down, so that tables from elsewhere may know more items."""
+        return self.limit is None and not isinstance(getattr(self, "tasks", None), tuple)
+
 
 class ConsistencyBlock(DatasetBlock):
     """SALMon-style pairs made from a table of recordings."""
@@ -105,9 +115,18 @@ class StoredLossesDatasetBlock(DatasetBlock):
     """Items of published per-token losses whose audio is not here."""
 
     kind: Literal["stored_losses"]
-    path: DatasetPath = Field(description="folder of JSON lines or parquet files in the SALMon_<model> layout")
+    path: DatasetPath = Field(description="folder of JSON lines or parquet files in the SALMon_<model> layout, or a file")
     revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
     tasks: tuple[str, ...] | None = Field(None, description="tasks; all that are there if null")
+    transitions: dict[str, Literal["prefix", "half", "none"]] = Field(
+        default_factory=dict,
+        description="task -> where its prompts end, for tasks that are not SALMon's: the stored common prefix of both "
+        "clips, half of the positive, or none",
+    )
+
+    @property
+    def has_audio(self) -> bool:
+        return False
 
 
 DATASETS: dict[str, type[Block]] = {

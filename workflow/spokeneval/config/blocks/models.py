@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from spokeneval.config.block import Block, ModelPath, OptionalResourcePath, ResourcePath, Revision
+from spokeneval.config.block import Block, ModelPath, Resource, ResourcePath, Revision
+from spokeneval.config.resources import ModelResources
 from spokeneval.models.conventions import Convention, find_convention
 
 
@@ -56,6 +57,18 @@ class ModelBlock(Block):
     reductions: tuple[str | dict[str, Any], ...] = Field(
         (), description="reduction conventions that are computed for this model in addition to all models' own"
     )
+
+    resources: ModelResources | None = Field(None, description="what its jobs ask of a cluster; the stage's if null")
+
+    @property
+    def runs(self) -> bool:
+        """True where it is loaded and run here, on codes."""
+        return True
+
+    @property
+    def scored(self) -> bool:
+        """True where there are log-probabilities."""
+        return True
 
     @property
     def audible(self) -> bool:
@@ -149,14 +162,48 @@ class CSMBlock(LoadedBlock):
     speaker: int = Field(0, description="number of the speaker in the text part of the turn")
 
 
+class StoredLayoutBlock(Block):
+    """Where the losses lie in an array of an external model; the defaults are those of the published Llama-Mimi ones."""
+
+    n_leading: NonNegativeInt = Field(1, description="marks before the first unit that are scored")
+    n_trailing: NonNegativeInt = Field(1, description="marks after the last unit that are scored")
+    first_unit_scored: bool = Field(True, description="false where the first unit is given and has no loss")
+    closing_zero: bool | None = Field(
+        None, description="arrays end in a placeholder 0; if null, true of the published layout and false of others"
+    )
+
+
 class ExternalBlock(ModelBlock):
-    """A model that runs elsewhere: what it scored, what it said, or both, from files."""
+    """A model that runs elsewhere: what it scored, what it said, or both, from files (docs/external-models.md)."""
 
     kind: Literal["external"]
-    losses: OptionalResourcePath = Field(None, description="per-token losses by item and role (docs/models.md)")
-    generated_audio: OptionalResourcePath = Field(
-        None, description="CSV or parquet with task, index, path and, where there are several, sample_index"
+    losses: Annotated[str | None, Resource(hub="dataset")] = Field(
+        None, description="table of losses by item and role, or the published layout; file, folder or name on the hub"
     )
+    revision: Revision = Field(None, description="commit of `losses` on the hub; null for a file or folder")
+    layout: StoredLayoutBlock = Field(
+        default_factory=lambda: StoredLayoutBlock(), description="where the losses lie in their arrays"
+    )
+    generated_audio: Annotated[str | None, Resource(beside=True)] = Field(
+        None, description="table with task, index, path (inside its folder) and, where there are several, sample_index"
+    )
+    prompt_included: bool = Field(False, description="the audio begins with the prompt, which is cut off")
+
+    @model_validator(mode="after")
+    def _has_something(self) -> ExternalBlock:
+        if self.losses is None and self.generated_audio is None:
+            raise ValueError("an external model needs `losses`, `generated_audio`, or both")
+        if self.vocoder is not None or "decoding" in self.model_fields_set:
+            raise ValueError("an external model is not run here, so it has no `vocoder` and no `decoding`")
+        return self
+
+    @property
+    def runs(self) -> bool:
+        return False
+
+    @property
+    def scored(self) -> bool:
+        return self.losses is not None
 
     @property
     def audible(self) -> bool:

@@ -76,7 +76,7 @@ class PrecomputedBlock(Block):
 
     kind: Literal["precomputed"]
     codes: OptionalResourcePath = Field(
-        None, description="CSV, JSON lines or parquet of codes by item and role; null where no codes are needed"
+        None, description="CSV, JSON lines or parquet of codes by item and role (docs/external-models.md); null where none are needed"
     )
     sample_rate: PositiveInt = Field(description="Hz of the audio that was encoded")
     hop_samples: PositiveInt = Field(description="samples a frame")
@@ -85,6 +85,10 @@ class PrecomputedBlock(Block):
     deduplicated: bool = Field(False, description="runs of equal units are merged; the table has durations")
     causal: bool = Field(False, description="codes of a frame depend on nothing later")
     asynchronous: bool = Field(False, description="codebooks have rates of their own; the table has streams of events")
+
+    @property
+    def has_codes(self) -> bool:
+        return self.codes is not None
 
 
 TOKENIZERS: dict[str, type[Block]] = {

@@ -32,6 +32,7 @@ class UnitHiFiGANBlock(Block):
     weights: ResourcePath = Field(description="checkpoint of the generator, as published")
     config: ResourcePath = Field(description="its config.json")
     speaker: NonNegativeInt | None = Field(None, description="number of the voice, where it has several")
+    style: NonNegativeInt | None = Field(None, description="number of the style, where it has several")
 
 
 VOCODERS: dict[str, type[Block]] = {
