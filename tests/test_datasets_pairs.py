@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile as sf
 from datasets_corpus import RATE
@@ -27,6 +28,10 @@ def folder(tmp_path: Path) -> Path:
     sf.write(tmp_path / "stereo.wav", np.stack([np.r_[prefix, one], np.r_[prefix, two]], axis=1), RATE)
     sf.write(tmp_path / "loud.wav", 3 * np.r_[prefix, one] / np.abs(one).max(), RATE, subtype="FLOAT")
     (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("no audio")
+    (tmp_path / "folder.wav").mkdir()
+    sf.write(tmp_path / "nan.wav", np.r_[prefix, np.nan, one], RATE, subtype="FLOAT")
+    sf.write(tmp_path / "nothing.wav", np.zeros(0), RATE)
     return tmp_path
 
 
@@ -91,6 +96,11 @@ def test_a_loud_pair_is_scaled_by_one_gain(folder: Path) -> None:
         ("pos.wav,neg.wav,nan", "transition_s is nan s"),
         ("pos.wav,neg.wav,soon", "transition_s is 'soon'; expected seconds"),
         ("pos.wav,pos.wav,1", "hold the same samples"),
+        ("pos.wav,text.wav,1", "text.wav: cannot be read as audio"),
+        ("folder.wav,neg.wav,1", "folder.wav: no such audio file"),
+        ("nan.wav,neg.wav,1", "nan.wav: holds 1 NaN or infinite samples"),
+        ("pos.wav,nothing.wav,1", "nothing.wav: holds no samples"),
+        ("pos.wav,neg.wav,0", "transition_s is 0 s; expected a time inside both clips"),
         ("pos.wav,,1", "'negative' is empty"),
         ("pos.wav,../neg.wav,1", "not a path inside the table's folder"),
     ],
@@ -116,6 +126,23 @@ def test_an_item_that_cannot_be_used_fails_alone(folder: Path, row: str, reason:
 def test_a_table_that_cannot_be_used_is_refused(folder: Path, table: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         items(folder, table)
+
+
+def test_a_parquet_table_with_numbers_is_read_as_a_csv_is(folder: Path) -> None:
+    frame = pl.DataFrame({"task": ["t", "t"], "positive": "pos.wav", "negative": ["neg.wav", "other.wav"],
+                          "transition_s": [1.0, None], "snr_db": [5, 10]})  # fmt: skip
+    frame.write_parquet(folder / "t.parquet")
+    found = list(Pairs(folder / "t.parquet").items())
+    assert [item.transition for item in found] == [RATE, None]
+    assert [item.labels["snr_db"] for item in found] == ["5", "10"]
+
+
+def test_a_table_that_is_not_there_or_is_none_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.csv: no such table; expected a CSV or parquet file with task"):
+        Pairs(folder / "gone.csv")
+    (folder / "t.parquet").write_text("no parquet")
+    with pytest.raises(ConfigError, match=r"t\.parquet: cannot be read as a table"):
+        Pairs(folder / "t.parquet")
 
 
 def test_items_that_share_a_file_or_a_cluster_are_in_one_fold(folder: Path) -> None:

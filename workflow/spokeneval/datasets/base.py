@@ -6,6 +6,7 @@ Conventions
   sample after it, and the prompt's samples are equal in both members (room benchmarks made elsewhere excepted).
 - Everything cut out of a member (prompt, continuation) is a clip of its own, sliced from the member's PCM.
 - Items are made independently of each other (own seed), so that a limited run gives the first items of the full one.
+- Of items whose audio is not here only the names of their clips are known (`Item.clips`): pairs without clips.
 - What cannot be used becomes a failed row with its reason; a dataset that cannot be read at all is a ConfigError.
 """
 
@@ -36,7 +37,7 @@ class Item:
     """'a' or 'b'"""
     sample_rate: int
     positive: NDArray[np.int32] | None
-    """(n_samples,) None where the item failed."""
+    """(n_samples,) None where the item failed, and where its audio is not here."""
     negative: NDArray[np.int32] | None
     transition: int | None
     """Samples; None where members share no prompt."""
@@ -47,6 +48,8 @@ class Item:
     sources: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     reason: str | None = None
+    clips: dict[str, str] | None = None
+    """Role -> clip_id of an item whose audio is not here (its losses are); None where there is audio."""
 
 
 class Dataset(Protocol):
@@ -87,7 +90,9 @@ def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
             ("prompt", "positive", "negative", "continuation_positive", "continuation_negative")
         )
         reason = item.reason or _unusable(item)
-        if reason is None:
+        if reason is None and item.clips is not None:
+            roles.update(item.clips)
+        elif reason is None:
             assert item.positive is not None
             assert item.negative is not None
             roles["positive"] = keep(item, item.positive)
@@ -118,6 +123,8 @@ def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
 
 def _unusable(item: Item) -> str | None:
     """Why an item cannot be scored, or None."""
+    if item.clips is not None:
+        return None
     if item.positive is None or item.negative is None:
         return "a member is missing"
     for name, pcm in (("positive", item.positive), ("negative", item.negative)):

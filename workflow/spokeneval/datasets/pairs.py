@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spokeneval.audio import Recording, fit_gain, read_recording, to_pcm
+from spokeneval.datasets.audio_pair import Member, read_pair, with_audio, without_audio
 from spokeneval.datasets.base import Item
 from spokeneval.datasets.recordings import inside, listed, read_table
 from spokeneval.errors import ConfigError, ItemError
@@ -70,20 +70,10 @@ class Pairs:
                     yield self._item(row)
 
     def _item(self, row: Row) -> Item:
-        sources = {"positive": row.positive, "negative": row.negative}
-        # A failed item has no audio and so no rate of its own; 0 says so.
-        item = Item(
-            item_id=row.item_id,
-            task=row.task,
-            index=row.index,
-            cluster=row.cluster,
-            fold=row.fold,
-            sample_rate=0,
-            positive=None,
-            negative=None,
-            transition=None,
+        item = replace(
+            without_audio(row.item_id, row.task, row.index, row.cluster, row.fold),
             labels=row.labels,
-            sources=sources,
+            sources={"positive": row.positive, "negative": row.negative},
         )
         try:
             return self._with_audio(item, row)
@@ -91,37 +81,18 @@ class Pairs:
             return replace(item, reason=str(error))
 
     def _with_audio(self, item: Item, row: Row) -> Item:
-        positive, negative = self._read(row.positive, "positive"), self._read(row.negative, "negative")
-        rate = positive.sample_rate
-        if rate != negative.sample_rate:
-            raise ItemError(
-                f"{row.positive} has {rate} Hz, {row.negative} {negative.sample_rate} Hz; expected one rate for both"
-            )
-        subtype = "PCM_16" if positive.subtype == negative.subtype == "PCM_16" else "PCM_24"
-        gain = min(fit_gain(positive.waveform, subtype), fit_gain(negative.waveform, subtype))
-        right, wrong = (to_pcm(r.waveform * np.float32(gain), subtype) for r in (positive, negative))
-        if np.array_equal(right, wrong):
-            raise ItemError(f"{row.positive} and {row.negative} hold the same samples; expected two different clips")
-        transition = _transition(row.transition_s, rate, right, wrong)
-        return replace(
-            item,
-            sample_rate=rate,
-            positive=right,
-            negative=wrong,
-            transition=transition,
-            subtype=subtype,
-            gain=gain,
-            note="; ".join(sorted({note for note in (positive.note, negative.note) if note})),
-            labels={**row.labels, "prefix": _prefix(right, wrong, transition)},
-        )
+        pair = read_pair(self._member(row.positive, "positive"), self._member(row.negative, "negative"))
+        transition = _transition(row.transition_s, pair.sample_rate, pair.positive, pair.negative)
+        labels = {**row.labels, "prefix": _prefix(pair.positive, pair.negative, transition)}
+        return replace(with_audio(item, pair, transition), labels=labels)
 
-    def _read(self, path: str | None, role: str) -> Recording:
+    def _member(self, path: str | None, role: str) -> Member:
         if path is None:
             raise ItemError(f"the column '{role}' is empty; expected the path of an audio file")
         relative = inside(path)
         if relative is None:
             raise ItemError(f"{role}: '{path}' is not a path inside the table's folder")
-        return read_recording(self._folder / relative, relative)
+        return Member(relative, self._folder / relative)
 
 
 def _transition(written: str | None, rate: int, *members: NDArray[np.int32]) -> int | None:
