@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,6 +117,26 @@ def test_resampling_keeps_the_tone_and_is_the_identity_at_equal_rates():
     assert abs(len(up) - 24000) <= 1
     peak = np.abs(np.fft.rfft(up)).argmax() * 24000 / len(up)
     assert abs(peak - 440) < 2
+
+
+@pytest.mark.parametrize(("resampler", "quality"), [("soxr_vhq", soxr.VHQ), ("soxr_hq", soxr.HQ)])
+@pytest.mark.parametrize("rates", [(16000, 24000), (22050, 16000)])
+def test_a_resampler_is_the_quality_of_soxr_that_it_names(resampler, quality, rates):
+    noise = (0.1 * np.random.default_rng(0).standard_normal(5001)).astype(np.float32)
+    expected = soxr.resample(noise, *rates, quality=quality)
+    np.testing.assert_array_equal(audio.resample(noise, *rates, resampler), expected)
+    # librosa's name for it, which soxr knows too
+    np.testing.assert_array_equal(soxr.resample(noise, *rates, quality=resampler), expected)
+    stored = audio.clip_from_pcm(audio.to_pcm(noise, "PCM_16"), rates[0])
+    heard = soxr.resample(audio.decode_flac(stored.flac)[0], *rates, quality=quality)
+    np.testing.assert_array_equal(audio.load_at(stored.flac, rates[1], resampler), heard)
+
+
+def test_clips_are_resampled_at_the_highest_quality_unless_another_is_named():
+    noise = (0.1 * np.random.default_rng(0).standard_normal(5001)).astype(np.float32)
+    usual = audio.resample(noise, RATE, 24000)
+    np.testing.assert_array_equal(usual, audio.resample(noise, RATE, 24000, "soxr_vhq"))
+    assert not np.array_equal(usual, audio.resample(noise, RATE, 24000, "soxr_hq"))
 
 
 def test_bytes_are_read_like_files():

@@ -261,6 +261,15 @@ def test_an_identity_codec_has_self_ceiling_100_and_the_attribute_ceiling_of_the
     assert 0 < qualification["verdict"].sum() < 12
 
 
+def test_a_vocoder_without_a_rate_of_its_own_is_heard_at_the_tokenizers(world: World) -> None:
+    class OwnDecoder(PCMVocoder):
+        sample_rate = None
+
+    judge = LongTermSpectrum()
+    trips = world.round_trips(judge, OwnDecoder(), "own")
+    assert trips.equals(world.round_trips(judge, PCMVocoder(), "trips"))
+
+
 def test_a_codec_with_one_waveform_scores_half_at_a_balanced_swap(world: World) -> None:
     mirrored = swapped(world.pairs).with_columns(pl.col("index") + 12, item_id=pl.col("item_id") + "-mirrored")
     world.pairs = pl.concat([world.pairs, mirrored])

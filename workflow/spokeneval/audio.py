@@ -7,7 +7,8 @@ Conventions
   exceeds the range it is scaled down, and the gain is recorded: nothing is clipped.
 - A clip's identity is the sha256 of its integer PCM samples (little-endian int32, after the conversion) and its rate:
   it does not depend on the encoder of the FLAC bytes.
-- Each tokenizer or judge resamples once, from the native rate, with soxr at quality VHQ.
+- Each tokenizer or judge resamples once, from the native rate, with soxr at quality VHQ, or at HQ where a tokenizer
+  says so (what librosa's `soxr_hq` is, but for the zero that librosa may add at the end).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile as sf
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 from spokeneval.errors import ItemError
 
 Waveform = NDArray[np.float32]
+Resampler = Literal["soxr_vhq", "soxr_hq"]
+"""Quality at which soxr converts rates."""
 
 _SCALE = {"PCM_16": 2**15, "PCM_24": 2**23}
 
@@ -89,11 +92,12 @@ def _plain(error: Exception) -> str:
     return text.split(":")[-1].strip() or type(error).__name__
 
 
-def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
-    """Resample (n_samples,) with soxr VHQ; the same array where the rates are equal."""
+def resample(waveform: Waveform, from_rate: int, to_rate: int, resampler: Resampler = "soxr_vhq") -> Waveform:
+    """Resample (n_samples,) with soxr; the same array where the rates are equal."""
     if from_rate == to_rate:
         return waveform
-    converted: Waveform = soxr.resample(waveform, from_rate, to_rate, quality="VHQ").astype(np.float32, copy=False)
+    quality = resampler.removeprefix("soxr_").upper()
+    converted: Waveform = soxr.resample(waveform, from_rate, to_rate, quality=quality).astype(np.float32, copy=False)
     return converted
 
 
@@ -154,7 +158,7 @@ def decode_flac(flac: bytes) -> tuple[Waveform, int]:
     return samples, int(rate)
 
 
-def load_at(flac: bytes, to_rate: int) -> Waveform:
+def load_at(flac: bytes, to_rate: int, resampler: Resampler = "soxr_vhq") -> Waveform:
     """FLAC bytes to a waveform at another rate, resampled once."""
     waveform, rate = decode_flac(flac)
-    return resample(waveform, rate, to_rate)
+    return resample(waveform, rate, to_rate, resampler)

@@ -32,7 +32,7 @@ from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.models.base import Decoding, Prompt, SpokenLM
 from spokeneval.tables import CONTINUATIONS, FAILED, OK, write_table
 from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
-from spokeneval.vocoders.base import Vocoder
+from spokeneval.vocoders.base import Vocoder, sample_rate_of
 
 if TYPE_CHECKING:
     from spokeneval.store import PartStore
@@ -136,7 +136,8 @@ def decode_new(prompt: Codes, new: Codes, tokenizer: Tokenizer, vocoder: Vocoder
     if vocoder.history_s is not None:
         n_history = min(n_history, n_new_frames(vocoder.history_s, tokenizer.info))
     both = Codes(np.concatenate([prompt.codes[prompt.n_frames - n_history :], new.codes]), None)
-    n_prompt = n_history * tokenizer.info.hop_samples * vocoder.sample_rate // tokenizer.info.sample_rate
+    sample_rate = sample_rate_of(vocoder, tokenizer.info)
+    n_prompt = n_history * tokenizer.info.hop_samples * sample_rate // tokenizer.info.sample_rate
     return vocoder.decode(both, tokenizer)[n_prompt:]
 
 
@@ -177,11 +178,12 @@ def _row(
         return row | {"reason": str(error)}
     if not np.isfinite(waveform).all():
         return row | {"reason": f"the vocoder gave {int((~np.isfinite(waveform)).sum())} NaN or infinite samples"}
-    status, reason = status_of(waveform, vocoder.sample_rate)
+    sample_rate = sample_rate_of(vocoder, tokenizer.info)
+    status, reason = status_of(waveform, sample_rate)
     row |= {"status": status, "reason": reason}
     if len(waveform) == 0:
         return row
-    clip = make_clip(waveform, vocoder.sample_rate)
+    clip = make_clip(waveform, sample_rate)
     return row | {
         "audio": {"bytes": clip.flac, "path": f"{clip.clip_id[:16]}.flac"},
         "sample_rate": clip.sample_rate,

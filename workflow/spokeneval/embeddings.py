@@ -29,7 +29,7 @@ from spokeneval.store import PartStore
 from spokeneval.tables import FAILED, OK
 from spokeneval.tokenizers.base import Tokenizer
 from spokeneval.tokens import iterate_codes
-from spokeneval.vocoders.base import Vocoder
+from spokeneval.vocoders.base import Vocoder, sample_rate_of
 
 Judge = EmbeddingJudge | NaturalnessJudge
 Row = dict[str, Any]
@@ -160,6 +160,7 @@ def round_trips(
             "run the stage 'tokens' again"
         )
     done = {audio_id for (audio_id,) in store.done()}
+    sample_rate = sample_rate_of(vocoder, tokenizer.info)
 
     def waveforms() -> Iterator[tuple[str, Waveform | ItemError, int]]:
         fresh = rows.filter(~pl.col("clip_id").is_in(list(done)))
@@ -167,9 +168,9 @@ def round_trips(
             try:
                 if isinstance(codes, ItemError):
                     raise codes
-                clip = make_clip(vocoder.decode(codes, tokenizer), vocoder.sample_rate, "PCM_24")
+                clip = make_clip(vocoder.decode(codes, tokenizer), sample_rate, "PCM_24")
             except ItemError as error:
-                yield audio_id, error, vocoder.sample_rate
+                yield audio_id, error, sample_rate
                 continue
             yield audio_id, *decode_flac(clip.flac)
 

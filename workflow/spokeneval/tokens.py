@@ -4,8 +4,8 @@ Conventions
 -----------
 - Each clip is encoded as its own file: full clips, prompts and continuations alike. A prompt's codes therefore come
   from the prompt's audio alone and cannot know the continuation.
-- Clips are resampled once, from their native rate to the tokenizer's, and encoded one at a time: the codes of a clip do
-  not depend on what else is in the batch.
+- Clips are resampled once, from their native rate to the tokenizer's, by the resampler that the tokenizer names, and
+  encoded one at a time: the codes of a clip do not depend on what else is in the batch.
 - Frame spans come from before de-duplication (`tokenizers.base`).
 """
 
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 def encode_clip(tokenizer: Tokenizer, clip_id: str, flac: bytes) -> Row:
     """The tokens row of one clip; a failed one with its reason where the clip cannot be encoded."""
     try:
-        encoded = tokenizer.encode(load_at(flac, tokenizer.info.sample_rate))
+        encoded = tokenizer.encode(load_at(flac, tokenizer.info.sample_rate, tokenizer.info.resampler))
         check_codes(encoded, tokenizer.info)
     except ItemError as error:
         return failed_row(clip_id, error)

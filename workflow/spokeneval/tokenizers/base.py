@@ -16,7 +16,7 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ class TokenizerInfo:
     """True where codebooks have rates of their own and codes are events, see `Codes`."""
     codebook_names: tuple[str, ...] = ()
     """What people call the codebooks ("hubert", "pitch", "style"); empty where they are just numbered."""
+    resampler: Literal["soxr_vhq", "soxr_hq"] = "soxr_vhq"
+    """How clips of other rates are brought to `sample_rate` (see `audio.resample`)."""
 
     @property
     def n_codebooks(self) -> int:

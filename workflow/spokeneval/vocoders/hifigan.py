@@ -23,6 +23,7 @@ from spokeneval.errors import ConfigError
 from spokeneval.tokenizers import mel
 from spokeneval.tokenizers.base import Codes, Tokenizer
 from spokeneval.vocoders.griffin_lim import log_mel_of
+from spokeneval.vocoders.weight_norm import fold_weight_norm
 
 _GENERATOR: dict[str, Any] = {
     "model_in_dim": mel.N_BANDS,
@@ -63,7 +64,7 @@ def load_generator(path: Path) -> SpeechT5HifiGan:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         generator: Any = SpeechT5HifiGan(SpeechT5HifiGanConfig(**_GENERATOR)).eval()  # type: ignore[no-untyped-call]
-        generator.load_state_dict(_fold_weight_norm(checkpoint["generator"]))
+        generator.load_state_dict(_renamed(checkpoint["generator"]))
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{path}: is not the checkpoint of a universal HiFi-GAN generator ({reason})") from error
@@ -71,15 +72,7 @@ def load_generator(path: Path) -> SpeechT5HifiGan:
     return loaded
 
 
-def _fold_weight_norm(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights from direction and magnitude (weight_v, weight_g), under the names of transformers."""
-    folded = {"mean": torch.zeros(mel.N_BANDS), "scale": torch.ones(mel.N_BANDS)}
-    for name, values in published.items():
-        if name.endswith("weight_g"):
-            continue
-        if name.endswith("weight_v"):
-            stem = name.removesuffix("_v")
-            norm = values.flatten(1).norm(dim=1).reshape(-1, *[1] * (values.ndim - 1))
-            name, values = stem, values * (published[f"{stem}_g"] / norm)
-        folded[name.replace("ups.", "upsampler.")] = values
-    return folded
+def _renamed(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Published weights under the names of transformers."""
+    folded = {name.replace("ups.", "upsampler."): values for name, values in fold_weight_norm(published).items()}
+    return {"mean": torch.zeros(mel.N_BANDS), "scale": torch.ones(mel.N_BANDS), **folded}
