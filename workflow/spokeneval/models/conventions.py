@@ -3,6 +3,19 @@
 A convention fills the `sequence` block of a model; keys that the configuration gives beside it win. Those named after a
 published script (the second group) also name the reduction that the script uses and what it expects of the tokenizer
 of the audio, so that one name repeats its numbers: see docs/models.md.
+
+Conventions
+-----------
+- salmon-twist (slp-rl/salmon, baselines): the first unit is given; ids equal to the model's padding are masked; mean or
+  sum of the rest; a tie is a half.
+- slamkit, slamkit-sims (slp-rl/slamkit, modelling_metric): all ids but the first, so Slam's closing <S>, too; the inner
+  model's padding is masked; mean or sum; a tie is a half. Logits of text stay in (`used_token_modality: null`).
+- llama-mimi-salmon, llama-mimi-slm21 (llm-jp/llama-mimi, eval): 20 s at most; the tokenizer's padding, which is its EOS
+  where it has none, is masked; the mean over all ids but the first, or (sLM21, StoryCloze) over places 2, 6, 10 ...:
+  after a BOS and <audio> these are codebook 0 and </audio>. A tie is wrong.
+- Not part of a convention: the dtype. Llama-Mimi's scripts load float16; slamkit's load what their settings say
+  (bfloat16 for `model=slam`) and take the cross-entropy in it, where this package's log-softmax is float32 always.
+  Nor what becomes of a clip of which nothing is scored: a NaN there, which counts as wrong; a failed item here.
 """
 
 from __future__ import annotations
@@ -28,6 +41,8 @@ _SIMS: dict[str, Any] = {"codes": "<Un{code}>", "text": "{codes}"}
 _LLAMA_MIMI: dict[str, Any] = {"codes": "<{code}_{codebook}>", "text": "<audio>{codes}</audio>"}
 _SPIRITLM: dict[str, Any] = {"codes": ["[Hu{code}]"], "text": "[Speech]{codes}"}
 _MIMI: dict[str, Any] = {"max_s": 20.0, "resampler": "soxr_hq"}
+_TEXTLESS: dict[str, Any] = {"padding": "textless", "deduplicate": True}
+_SLAMKIT: dict[str, Any] = {"padding": "slamkit", "deduplicate": True}
 
 CONVENTIONS = {
     "twist": Convention(_TWIST),
@@ -39,11 +54,9 @@ CONVENTIONS = {
         {**_SPIRITLM, "codes": ["[Hu{code}]", "[Pi{code}]", "[St{code}]"]}, ("sum", "legal")
     ),
     # ---- named after scripts
-    "salmon-twist": Convention(
-        {**_TWIST, "unscored": "config_pad"}, ("salmon-twist", "salmon-twist-sum"), {"padding": "textless"}
-    ),
-    "slamkit": Convention({**_SLAM, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), {"padding": "slamkit"}),
-    "slamkit-sims": Convention({**_SIMS, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), {"padding": "slamkit"}),
+    "salmon-twist": Convention({**_TWIST, "unscored": "config_pad"}, ("salmon-twist", "salmon-twist-sum"), _TEXTLESS),
+    "slamkit": Convention({**_SLAM, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), _SLAMKIT),
+    "slamkit-sims": Convention({**_SIMS, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), _SLAMKIT),
     "llama-mimi-salmon": Convention({**_LLAMA_MIMI, "unscored": "tokenizer_pad"}, ("llama-mimi-salmon",), _MIMI),
     "llama-mimi-slm21": Convention({**_LLAMA_MIMI, "unscored": "tokenizer_pad"}, ("llama-mimi-slm21",), _MIMI),
 }

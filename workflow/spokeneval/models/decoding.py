@@ -34,6 +34,36 @@ from spokeneval.models.vocabulary import UnitVocabulary
 from spokeneval.sampling import GumbelNoise
 
 
+class Choice:
+    """Turns the logits of what may be chosen into scores whose largest is what is chosen; keeps count of the noise."""
+
+    def __init__(self, decoding: Decoding, clip_ids: Sequence[str], sample_index: int, n_choices: int) -> None:
+        """n_choices: numbers that a step takes from the noise; at least as many as may be chosen."""
+        self.greedy = decoding.greedy
+        self.noises = [GumbelNoise(decoding.seed, clip_id, sample_index, n_choices) for clip_id in clip_ids]
+        self.warpers: Any = LogitsProcessorList()
+        if decoding.temperature != 1.0:
+            self.warpers.append(TemperatureLogitsWarper(decoding.temperature))
+        if decoding.top_k is not None:
+            self.warpers.append(TopKLogitsWarper(decoding.top_k))
+        if decoding.top_p is not None:
+            self.warpers.append(TopPLogitsWarper(decoding.top_p))
+
+    def __call__(self, choices: torch.Tensor) -> torch.Tensor:
+        """(n_prompts, n) float32 logits -> (n_prompts, n) scores; n is at most n_choices."""
+        if self.greedy:
+            return choices
+        noise = np.stack([source.next_step() for source in self.noises])[:, : choices.shape[1]]
+        warped: torch.Tensor = self.warpers(None, choices)
+        return warped + torch.from_numpy(noise).to(choices.device)
+
+
+def penalise(scores: torch.Tensor, seen: torch.Tensor, repetition_penalty: float) -> torch.Tensor:
+    """Logits with the penalty on what was seen already (a mask of the same shape)."""
+    penalised = torch.where(scores < 0, scores * repetition_penalty, scores / repetition_penalty)
+    return torch.where(seen, penalised, scores)
+
+
 class _NextId(LogitsProcessor):
     """Turns the logits of a step into scores whose largest is the id that is chosen."""
 
@@ -48,15 +78,8 @@ class _NextId(LogitsProcessor):
     ) -> None:
         self.vocabulary, self.decoding, self.seen, self.n_prompt = vocabulary, decoding, seen, n_prompt
         n_choices = max(vocabulary.codebook_sizes) if decoding.constrained else seen.shape[1]
-        self.noises = [GumbelNoise(decoding.seed, clip_id, sample_index, n_choices) for clip_id in clip_ids]
+        self.choose = Choice(decoding, clip_ids, sample_index, n_choices)
         self.legal = [torch.from_numpy(vocabulary.legal(q)).to(seen.device) for q in range(vocabulary.n_codebooks)]
-        self.warpers: Any = LogitsProcessorList()
-        if decoding.temperature != 1.0:
-            self.warpers.append(TemperatureLogitsWarper(decoding.temperature))
-        if decoding.top_k is not None:
-            self.warpers.append(TopKLogitsWarper(decoding.top_k))
-        if decoding.top_p is not None:
-            self.warpers.append(TopPLogitsWarper(decoding.top_p))
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(n_prompts, n_ids_so_far), (n_prompts, vocabulary) float32 logits -> (n_prompts, vocabulary) scores."""
@@ -66,10 +89,7 @@ class _NextId(LogitsProcessor):
         if decoding.repetition_penalty is not None:
             if step > 0:
                 self.seen.scatter_(1, input_ids[:, -1:], True)
-            penalised = torch.where(
-                scores < 0, scores * decoding.repetition_penalty, scores / decoding.repetition_penalty
-            )
-            scores = torch.where(self.seen, penalised, scores)
+            scores = penalise(scores, self.seen, decoding.repetition_penalty)
         if decoding.constrained:
             ids = self.legal[step % self.vocabulary.n_codebooks]
             choices = scores[:, ids]
@@ -77,12 +97,8 @@ class _NextId(LogitsProcessor):
             ids = torch.arange(scores.shape[1], device=scores.device)
             choices = scores.clone()
             choices[:, list(self.vocabulary.suffix)] = -torch.inf
-        if not decoding.greedy:
-            choices = self.warpers(input_ids, choices)
-            noise = np.stack([source.next_step() for source in self.noises])[:, : len(ids)]
-            choices = choices + torch.from_numpy(noise).to(choices.device)
         chosen = torch.full_like(scores, -torch.inf)
-        chosen[:, ids] = choices
+        chosen[:, ids] = self.choose(choices)
         return chosen
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,10 @@ class LoadOptions:
         if self.attention is not None:
             arguments["attn_implementation"] = self.attention
         if self.device_map is not None:
-            _need("accelerate", f"`device_map: {self.device_map}`")
+            need_package("accelerate", f"`device_map: {self.device_map}`")
             arguments["device_map"] = self.device_map
         if self.quantization is not None:
-            _need("bitsandbytes", f"`quantization: {self.quantization}`")
+            need_package("bitsandbytes", f"`quantization: {self.quantization}`")
             from transformers import BitsAndBytesConfig
 
             factory: Any = BitsAndBytesConfig
@@ -85,7 +85,8 @@ class LoadOptions:
         return arguments
 
 
-def _need(package: str, what: str) -> None:
+def need_package(package: str, what: str) -> None:
+    """Raises ConfigError where an optional package is not installed."""
     if importlib.util.find_spec(package) is None:
         raise ConfigError(f"{what} needs the package {package}, which is not installed: pip install {package}")
 
@@ -99,17 +100,21 @@ def load_causal_lm(path: Path, options: LoadOptions) -> Any:
     device = find_device(options.device)
     check_folder(path)
     if is_unit_lm(path):
-        return _ready(*load_unit_lm(path, options.arguments()), path, device, options)
+        with loading_errors(path), quiet():
+            model, missing = load_unit_lm(path, options.arguments())
+        refuse_missing(missing, model.config.model_type, path)
+        return ready(model, device, options)
     arguments = {**options.arguments(), "local_files_only": True}
     with loading_errors(path), quiet():
         config = AutoConfig.from_pretrained(str(path), trust_remote_code=options.trust_remote_code)
         factory: Any = AutoModelForCausalLM
         model, info = factory.from_pretrained(str(path), config=config, output_loading_info=True, **arguments)
-    return _ready(model, info["missing_keys"], path, device, options)
+    refuse_missing(sorted(info["missing_keys"]), model.config.model_type, path)
+    return ready(model, device, options)
 
 
-def _ready(model: Any, missing: Iterable[str], path: Path, device: torch.device, options: LoadOptions) -> Any:
-    refuse_missing(sorted(missing), model.config.model_type, path)
+def ready(model: Any, device: torch.device, options: LoadOptions) -> Any:
+    """A loaded model in the state in which it is scored: on its device, without dropout and gradients."""
     # Sampling settings that a checkpoint carries are not ours: decoding is said in the configuration alone.
     model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     model.eval().requires_grad_(False)
@@ -120,7 +125,7 @@ def refuse_missing(missing: Sequence[str], what: str, path: Path) -> None:
     """Raises ConfigError where tensors were not in the weights."""
     if missing:
         raise ConfigError(
-            f"{path}: the weights lack {len(missing)} tensors of the {what} that config.json describes, "
+            f"{path}: the weights lack {len(missing)} tensors of the {what} that its settings describe, "
             f"e.g. {', '.join(missing[:3])}; expected a complete checkpoint"
         )
 
@@ -165,7 +170,7 @@ def check_folder(folder: Path) -> None:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:200] if lines else type(error).__name__
 
 
 @contextmanager

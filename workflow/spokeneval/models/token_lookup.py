@@ -6,6 +6,7 @@ Conventions
   a codebook: `[Hu{code}]`, `[Pi{code}]`, `[St{code}]` (SpiritLM). Every token is looked up; none is computed.
 - `text` is the string of a clip, with `{codes}` where its codes stand: `<audio>{codes}</audio>`. What the tokenizer
   puts before and after (a BOS, a stray word-boundary piece) is fed, too: the string is encoded as its publishers do.
+  What comes before the codes is scored as a mark but for the first id, what comes after as EOS (`vocabulary`).
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from spokeneval.errors import ConfigError
+from spokeneval.models.loading import need_package
 from spokeneval.models.vocabulary import Ids, UnitVocabulary
 
 PLACE = "{codes}"
 
 
 def load_text_tokenizer(path: Path, trust_remote_code: bool = False) -> Any:
-    """The text tokenizer beside a checkpoint. Raises ConfigError where there is none."""
+    """The text tokenizer beside a checkpoint. Raises ConfigError where there is none, or a package to read it lacks."""
+    if (path / "tokenizer.model").is_file() and not (path / "tokenizer.json").is_file():
+        need_package("sentencepiece", f"{path / 'tokenizer.model'}")
     factory: Any = AutoTokenizer
     try:
         return factory.from_pretrained(str(path), local_files_only=True, trust_remote_code=trust_remote_code)
@@ -53,7 +57,11 @@ def lookup_vocabulary(
         _ids_of(tokenizer, [_name(template, code, q) for code in range(size)])
         for q, (template, size) in enumerate(zip(templates, codebook_sizes, strict=True))
     )
-    return UnitVocabulary(tables, *_marks(tokenizer, text, _name(templates[0], 0, 0), int(tables[0][0])), **more)
+    # The first and the last code of every codebook, side by side, as in a clip.
+    sample = [(q, code) for code in (0, -1) for q in range(len(tables))]
+    names = [_name(templates[q], code % codebook_sizes[q], q) for q, code in sample]
+    marks = _marks(tokenizer, text, names, [int(tables[q][code]) for q, code in sample])
+    return UnitVocabulary(tables, *marks, **more)
 
 
 def _name(template: str, code: int, codebook: int) -> str:
@@ -72,14 +80,19 @@ def _ids_of(tokenizer: Any, names: list[str]) -> Ids:
     return np.array([known[name] for name in names], np.int64)
 
 
-def _marks(tokenizer: Any, text: str, token: str, token_id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _marks(
+    tokenizer: Any, text: str, names: list[str], ids_of_codes: list[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the tokenizer puts before and after codes; it must put nothing between them."""
     if text.count(PLACE) != 1:
         raise ConfigError(f"sequence.text is '{text}'; expected a string with one {PLACE}")
-    ids = list(tokenizer(text.replace(PLACE, token))["input_ids"])
-    places = [i for i, found in enumerate(ids) if found == token_id]
+    string = text.replace(PLACE, "".join(names))
+    ids = list(tokenizer(string)["input_ids"])
+    n = len(ids_of_codes)
+    places = [i for i in range(len(ids) - n + 1) if ids[i : i + n] == ids_of_codes]
     if len(places) != 1:
         raise ConfigError(
-            f"the text tokenizer encodes '{text.replace(PLACE, token)}' as {ids}, where the code's id {token_id} "
-            f"occurs {len(places)} times; expected once: its tokens of codes are not special tokens"
+            f"the text tokenizer encodes '{string}' as {ids}, where the codes' ids {ids_of_codes} are not to be found "
+            "side by side; expected every code as one token and nothing between them"
         )
-    return tuple(ids[: places[0]]), tuple(ids[places[0] + 1 :])
+    return tuple(ids[: places[0]]), tuple(ids[places[0] + n :])
