@@ -11,7 +11,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pin fetch run summary demo-models docs clean-results
+.PHONY: help demo test check pin fetch run summary check-model check-published demo-models docs clean-results
 
 help:            ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+: *.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,14 @@ pin: $(VENV)/.installed          ## write the newest commits beside the names on
 
 summary: $(VENV)/.installed      ## print the tables of the last run again
 	@$(BIN)/spokeneval summary --config $(CONFIG)
+
+check-model: $(VENV)/.installed  ## check MODEL=... of CONFIG=... on five real clips: its contract, its convention, its speed
+	@test -n "$(MODEL)" || { echo "error: name the model: make check-model CONFIG=... MODEL=<name>" >&2; exit 2; }
+	@$(BIN)/spokeneval check-model --config $(CONFIG) --model "$(MODEL)"
+
+check-published: $(VENV)/.installed   ## compare the evaluators with published verdicts in DATA=<folder>, item by item
+	@test -n "$(DATA)" || { echo "error: name the folder: make check-published DATA=<folder>" >&2; exit 2; }
+	@$(BIN)/spokeneval check-published "$(DATA)"
 
 demo-models: $(VENV)/.installed fetch   ## train the demo's codebooks and models again and say by how much they differ
 	$(BIN)/python -m spokeneval.demo.train

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from spokeneval import tables
 from spokeneval.audio import make_clip
@@ -73,7 +74,7 @@ def simulate_pairs(
                     "negative": keep(negative),
                     "continuation_positive": keep(positive[cut:]),
                     "continuation_negative": keep(negative[cut:]),
-                    "labels": json.dumps({"speaker": f"{prefix}voice {index % 3}"}),
+                    "labels": json.dumps({"speaker": f"{prefix}voice {index % 3}", "index": index}),
                     "sources": "{}",
                     "seed": index,
                     "status": "ok",
@@ -344,7 +345,7 @@ def simulate(
         qualification=qualification,
         ceilings={"sim-acoustic-sim-vocoder": ceilings},
         timings=[Timing("likelihood", name, 3.0 + i, 400.0, 5.0) for i, name in enumerate(models)],
-        human_topline={tasks[0]: Topline(91.2, "simulated, not a publication")} if tasks else {},
+        human_topline={tasks[0]: (Topline(91.2, "simulated, not a publication"),)} if tasks else {},
         settings=settings or ReportSettings(primary_window_s=windows[-1], n_draws=2000),
         signature={"version": "0.1.0", "data": "simulated"},
     )
@@ -352,3 +353,72 @@ def simulate(
 
 def with_settings(inputs: ReportInputs, **values: Any) -> ReportInputs:
     return replace(inputs, settings=replace(inputs.settings, **values))
+
+
+Verdicts = dict[str, dict[tuple[str, str], list[float | None]]]
+"""model -> (task, evaluator) -> verdict of each item, None for a failed one."""
+
+
+def simulate_verdicts(
+    folder: Path,
+    verdicts: Verdicts,
+    *,
+    clusters: list[str] | None = None,
+    labels: list[dict[str, Any]] | None = None,
+    prompted: bool = True,
+    **values: Any,
+) -> ReportInputs:
+    """Inputs with these verdicts and nothing else: every task has as many items, alike in clusters and labels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = [column for by_cell in verdicts.values() for column in by_cell.items()]
+    tasks, n_items = tuple(dict.fromkeys(task for (task, _), _ in columns)), len(columns[0][1])
+    pairs = simulate_pairs(folder, np.random.default_rng(0), n_items, tasks)
+    for item in pairs:
+        if clusters is not None:
+            item["cluster"] = clusters[item["index"]]
+        if labels is not None:
+            item["labels"] = json.dumps(labels[item["index"]])
+        if not prompted:
+            item |= dict.fromkeys(("transition", "prompt", "continuation_positive", "continuation_negative"))
+    tables.write_table(folder / "pairs.parquet", tables.PAIRS.from_rows(pairs), tables.PAIRS, IDENTITY)
+    of_task = {task: [item for item in pairs if item["task"] == task] for task in tasks}
+    paths = {}
+    for model, by_cell in verdicts.items():
+        rows = []
+        for (task, evaluator), found in by_cell.items():
+            window = 0.5 if evaluator.startswith(("localized", "windowed")) else None
+            term = "retokenise" if evaluator.endswith("_norm") else None
+            for item, verdict in zip(of_task[task], found, strict=True):
+                scores = {} if verdict is None else {"positive": 1.0, "negative": 0.5 + verdict}
+                rows.append(evaluator_row(item, evaluator, window, unconditional=term, **scores))
+        paths[model] = write_evaluators(folder / f"{model}.parquet", rows)
+    inputs = ReportInputs(
+        dataset="simulated",
+        pairs=folder / "pairs.parquet",
+        clips=folder / "clips.parquet",
+        models={name: ModelEntry(name, "f", "t") for name in verdicts},
+        evaluators=paths,
+        settings=ReportSettings(n_draws=1000),
+    )
+    return replace(inputs, **values)
+
+
+def read_pairs(inputs: ReportInputs) -> pl.DataFrame:
+    return tables.read_table(inputs.pairs, tables.PAIRS)
+
+
+def with_series(inputs: ReportInputs, names: list[str], series: str = "sim-run") -> ReportInputs:
+    """These models as checkpoints of one run, 1000 steps apart."""
+    models = dict(inputs.models)
+    for k, name in enumerate(names):
+        models[name] = replace(models[name], series=series, step=1000 * (k + 1))
+    return replace(inputs, models=models)
+
+
+PUBLISHED_HEADER = "model,task,evaluator,window_ms,accuracy_percent"
+
+
+def with_published(inputs: ReportInputs, path: Path, lines: list[str], header: str = PUBLISHED_HEADER) -> ReportInputs:
+    """Published rows from the lines of a CSV, of a source that says that it is simulated."""
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return replace(inputs, published=path, published_source="simulated, not a publication")

@@ -12,7 +12,7 @@ from spokeneval.stages import Stages
 
 BASE = """
 datasets:
-  d: {kind: stored_losses, path: losses}
+  d: {kind: pairs, table: losses/pairs.csv}
 tokenizers:
   mhubert: {kind: hubert_kmeans, path: mhubert, codebook: km.safetensors, layer: 11, padding: slamkit}
   mimi: {kind: mimi, path: mimi, n_codebooks: 4, max_s: 20, resampler: soxr_hq}

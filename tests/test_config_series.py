@@ -56,12 +56,12 @@ def test_some_steps_can_be_picked(run):
 def test_a_new_checkpoint_is_a_new_model_and_the_others_keep_their_identity(run, tmp_path):
     block = {"path": "runs/a/step_{step}/hf", "tokenizer": "units"}
     config = {
-        "datasets": {"d": {"kind": "stored_losses", "path": "runs"}},
-        "tokenizers": {
-            "units": {"kind": "precomputed", "sample_rate": 16000, "hop_samples": 640, "codebook_sizes": [40]}
-        },
+        "datasets": {"d": {"kind": "pairs", "table": "runs/pairs.csv"}},
+        "tokenizers": {"units": {"kind": "mel_rvq", "codebook": "codebook.safetensors"}},
         "models": {"mine": block},
     }
+
+    (run / "codebook.safetensors").write_text("codes")
 
     def identities():
         loaded = load_config(yaml.safe_load(yaml.safe_dump(config)))

@@ -31,11 +31,10 @@ def configuration(folder, **models):
     block = {"path": "lab/tiny-slm", "revision": COMMIT, "tokenizer": "units"}
     config = {
         "datasets": {"salmon": {"kind": "salmon", "path": "lab/SALMon", "revision": COMMIT}},
-        "tokenizers": {
-            "units": {"kind": "precomputed", "sample_rate": 16000, "hop_samples": 640, "codebook_sizes": [40]}
-        },
+        "tokenizers": {"units": {"kind": "mel_rvq", "codebook": "codebook.safetensors"}},
         "models": {"tiny": block} | {name: block | changes for name, changes in models.items()},
     }
+    (folder / "codebook.safetensors").touch()
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     return path

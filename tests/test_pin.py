@@ -16,7 +16,6 @@ datasets:
     limit: 3
 tokenizers:
   mimi: {kind: mimi, path: lab/mimi, n_codebooks: 4}
-  units: {kind: precomputed, sample_rate: 16000, hop_samples: 640, codebook_sizes: [40]}
 models:
   a: &a {path: "lab/a", tokenizer: mimi, convention: llama-mimi}
   b: {<<: *a, path: lab/b}

@@ -86,7 +86,7 @@ def test_every_table_is_written_with_its_schema_and_identity(made: tuple[Path, R
     for path in (folder / "tables").glob("*.parquet"):
         frame = read_table(path, REPORT_SCHEMAS[f"report_{path.stem}"], "identity-1")
         assert len(pl.read_csv(path.with_suffix(".csv"), infer_schema_length=None)) == len(frame)
-    assert len(list((folder / "tables").glob("*.parquet"))) == 8
+    assert len(list((folder / "tables").glob("*.parquet"))) == len(REPORT_SCHEMAS) - 1 == 13
     assert len(read_table(folder / "items_long.parquet", ITEMS_LONG, "identity-1")) > 0
 
 
@@ -200,7 +200,7 @@ def test_dataset_without_items_or_scores_still_has_a_page(tmp_path: Path) -> Non
 
 def test_results_json_holds_the_primary_rows(made: tuple[Path, ReportSummary]) -> None:
     results = json.loads((made[0] / "results.json").read_text())
-    assert results["version"] == 1
+    assert results["version"] == 2
     assert results["n_failed_rows"] == made[1].n_failed_rows
     accuracy = read_table(made[0] / "tables" / "accuracy.parquet", ACCURACY)
     assert len(results["accuracy"]) == int(accuracy["primary"].sum())
@@ -213,6 +213,7 @@ def test_figures_are_files_of_three_kinds(made: tuple[Path, ReportSummary]) -> N
         "accuracy",
         "between_floor_and_ceiling",
         "evaluator_against_judge",
+        "models_by_tokenizer",
         "transition_profile",
         "window_sweep",
     }
@@ -253,3 +254,14 @@ def test_tables_of_unknown_models_or_judges_are_refused(bare: ReportInputs) -> N
 def test_table_of_another_kind_is_refused(bare: ReportInputs, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="expected a table 'evaluators/1'"):
         make_report(replace(bare, evaluators={"m": bare.pairs}), tmp_path / "report", "x")
+
+
+def test_many_pairs_of_models_are_cut_on_the_page_and_whole_in_the_table(
+    inputs: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spokeneval.report.html.MOST_COMPARISONS", 8)
+    make_report(inputs, tmp_path, "x")
+    text = (tmp_path / "report.html").read_text()
+    # 4 tasks of 15 pairs each, two of each task on the page
+    assert "60 comparisons (the clearest 8 are shown" in text
+    assert len(read_table(tmp_path / "tables" / "comparisons.parquet", REPORT_SCHEMAS["report_comparisons"])) == 60

@@ -34,7 +34,7 @@ from spokeneval.report.judges import Panel, chosen_judges
 from spokeneval.report.listening import choose_items
 from spokeneval.report.positions import profile_rows, unit_times
 from spokeneval.report.resampling import cluster_means
-from spokeneval.report.text import coefficient, evaluator_name, interval, listed, percent, seconds
+from spokeneval.report.text import coefficient, evaluator_name, interval, listed, p_value, percent, points, seconds
 from spokeneval.statistics.intervals import cluster_bootstrap
 
 
@@ -217,7 +217,7 @@ def test_judge_qualifies_by_interval_and_not_by_point(tmp_path: Path) -> None:
     ):
         judged = _with_judge(inputs, margins, {})
         if topline is not None:
-            judged = replace(judged, human_topline={"speaker": Topline(topline, "simulated")})
+            judged = replace(judged, human_topline={"speaker": (Topline(topline, "simulated"),)})
         row = Panel(judged, _pairs(judged), read_judging(judged)).table().row(0, named=True)
         assert row["verdict"] == verdict
         assert row["chosen"] == (verdict != "fails")
@@ -311,6 +311,8 @@ def test_numbers_are_written_plainly() -> None:
     assert coefficient(1.0) == "1.00"
     assert coefficient(0.0) == ".00"
     assert seconds(125) == "2 min 05 s"
+    assert [points(v) for v in (0.052, -0.1, -0.0001, None)] == ["+5.2", "-10.0", "0.0", "-"]
+    assert [p_value(v) for v in (0.02134, 0.00001, None)] == ["0.0213", "< 0.0001", "-"]
     assert listed(["a", "b", "c"]) == "a, b and c"
     cell = {
         "evaluator": "localized_norm",

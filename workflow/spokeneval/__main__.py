@@ -1,4 +1,4 @@
-"""The command line beside the workflow: pin, fetch, lock, summary, partial-report, document."""
+"""The command line beside the workflow: one function a command."""
 
 from __future__ import annotations
 
@@ -69,6 +69,27 @@ def document(arguments: Arguments) -> None:
         print(path)
 
 
+def check_model(arguments: Arguments) -> None:
+    """Check one model on five real clips before anything is run: contract, convention, a card of facts."""
+    from spokeneval.check_model import check_model as check
+
+    checked = check(_config(arguments), arguments.model, note=lambda text: print(f"... {text}", file=sys.stderr))
+    print("\n".join(checked.lines()))
+    if checked.wrong:
+        sys.exit(1)
+
+
+def check_published(arguments: Arguments) -> None:
+    """Compare the evaluators with published verdicts on published losses, item by item."""
+    from spokeneval.evaluators.check_published import check_published as compare
+    from spokeneval.evaluators.check_published import report_lines
+
+    compared = compare(arguments.data)
+    print("\n".join(report_lines(compared)))
+    if not all(c.within for c in compared):
+        sys.exit(1)
+
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "pin": pin,
     "fetch": fetch,
@@ -76,6 +97,8 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "summary": summary,
     "partial-report": partial_report,
     "document": document,
+    "check-model": check_model,
+    "check-published": check_published,
 }
 
 
@@ -85,6 +108,10 @@ def main(words: list[str] | None = None) -> None:
     of_command = {name: commands.add_parser(name, help=function.__doc__) for name, function in COMMANDS.items()}
     for command in of_command.values():
         command.add_argument("--config", type=Path, default=Path("config.yaml"))
+    of_command["check-model"].add_argument("--model", required=True, help="name of a model of the configuration")
+    of_command["check-published"].add_argument(
+        "data", type=Path, help="folder with <task>.jsonl and verdicts.json, as published"
+    )
     arguments = parser.parse_args(words)
     try:
         COMMANDS[arguments.command](arguments)

@@ -16,14 +16,12 @@ from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
 from spokeneval.models.base import Decoding, SpokenLM
 from spokeneval.models.external import External
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry
+from spokeneval.stages import NOT_OF_THE_ITEMS
 from spokeneval.tokenizers.base import Tokenizer, TokenizerInfo
 from spokeneval.vocoders.base import Vocoder
 
 _LISTENING = ("tasks", "max_items")
 """Keys of a judge that say what it is given to hear, and are none of its own."""
-
-_REPORTED = ("human_topline", "published", "published_source", "averaging", "screen")
-"""Keys of a dataset that its items do not depend on (`screen` is built and given apart)."""
 
 
 def _build(registry: Registry, name: str, block: Block, leave_out: tuple[str, ...] = (), **others: Any) -> Any:
@@ -48,7 +46,7 @@ def make_dataset(config: Config, name: str) -> Dataset:
     if "screen" in type(block).model_fields:
         screen: Block | None = getattr(block, "screen", None)
         others["screen"] = None if screen is None else _build(JUDGES, f"{name}.screen", screen, _LISTENING)
-    dataset: Dataset = _build(DATASETS, name, block, _REPORTED, **others)
+    dataset: Dataset = _build(DATASETS, name, block, (*NOT_OF_THE_ITEMS, "screen"), **others)
     return dataset
 
 

@@ -76,18 +76,23 @@ class Layout:
         models = self.config.models.values()
         return sorted({(model.tokenizer, model.vocoder) for model in models if model.vocoder is not None})
 
+    def controls(self, dataset: str) -> dict[str, str]:
+        """ "audio", where there is any, and every tokenizer whose codes are known -> the table of their controls."""
+        audio = {"audio": self.audio_controls(dataset)} if self.config.datasets[dataset].has_audio else {}
+        return audio | {name: self.token_controls(dataset, name) for name in self.config.tokenizers_with_codes()}
+
     def report_inputs(self, dataset: str) -> list[str]:
         """Every table that the report of a dataset reads."""
         config = self.config
-        audible, judges = config.audible(), list(config.judges)
-        tokenizers = sorted({model.tokenizer for model in config.models.values()})
+        audible, scored, judges = config.audible(), config.scored(), list(config.judges)
+        published = config.datasets[dataset].published
         return [
+            *([] if published is None else [published]),
             self.clips(dataset),
             self.pairs(dataset),
-            self.audio_controls(dataset),
-            *(self.token_controls(dataset, tokenizer) for tokenizer in tokenizers),
-            *(self.likelihood(dataset, model) for model in config.models),
-            *(self.evaluators(dataset, model) for model in config.models),
+            *self.controls(dataset).values(),
+            *(self.likelihood(dataset, model) for model in scored),
+            *(self.evaluators(dataset, model) for model in scored),
             *(self.continuations(dataset, model) for model in audible),
             *(self.qualification(dataset, judge) for judge in judges),
             *(self.ceilings(dataset, *codec, judge) for codec in self.codecs() for judge in judges),

@@ -45,6 +45,12 @@ _NOT_OF_THE_NUMBERS = (
 )
 """Keys of a model's block that change no log-probability; `sequence` holds what a named convention stands for."""
 
+NOT_OF_THE_ITEMS = frozenset({"human_topline", "published", "published_source", "averaging"})
+"""Keys of a dataset's block that say what its results are compared with, and change no item."""
+
+_SHOWN = {"family", "series", "step", "tokenizer", "vocoder", "convention"}
+"""Keys of a model's block that a report shows and groups by."""
+
 _SCORED_ELSEWHERE = ("losses", "revision", "layout", "tokenizer")
 _HEARD_ELSEWHERE = ("generated_audio", "prompt_included", "tokenizer")
 """Keys of an external model that say what it scored, and those that say what it said."""
@@ -95,7 +101,7 @@ class Stages:
         screen = getattr(block, "screen", None)
         if screen is not None:
             code.append(JUDGES.target(screen.kind))
-        return self._identity("clips", tuple(code), block=self._block(block, without=("human_topline",)))
+        return self._identity("clips", tuple(code), block=self._block(block, without=tuple(NOT_OF_THE_ITEMS)))
 
     def tokens(self, tokenizer: str) -> str:
         block = self.config.tokenizers[tokenizer]
@@ -198,17 +204,20 @@ class Stages:
         )
 
     def report(self, dataset: str) -> str:
-        config = self.config
+        config, block = self.config, self.config.datasets[dataset]
         models = {
-            name: [model.family, model.tokenizer, model.vocoder, self.evaluators(name) if model.scored else None]
+            name: [
+                model.model_dump(mode="json", include=_SHOWN),
+                self.evaluators(name) if model.scored else None,
+            ]
             for name, model in config.models.items()
         }
         return self._identity(
             "report",
             ("spokeneval.report:make_report",),
+            compared_with=self._block(block, without=tuple(set(type(block).model_fields) - NOT_OF_THE_ITEMS)),
             templates=self.fingerprints.digest(Path(report.__file__).parent / "templates"),
             settings=config.report.model_dump(mode="json"),
-            topline=config.datasets[dataset].model_dump(mode="json")["human_topline"],
             models=models,
             judging={name: [self.judging(name, judge) for judge in config.judges] for name in config.audible()},
             judges={name: self.qualification(name) for name in config.judges},

@@ -5,7 +5,8 @@ Conventions
 - A stratum is a group of items of one task: by the sign of the difference in length of the two members' audio, and by
   each label of the items. Failed items are in none.
 - Strata are compared by Kruskal-Wallis on the verdicts, which allows ties counted one half; for verdicts 0 and 1 it is
-  the chi-squared test of homogeneity times (n - 1) / n. Strata of fewer than 5 items are shown and not tested.
+  the chi-squared test of homogeneity times (n - 1) / n. It takes items as independent. Strata of fewer than 5 items are
+  shown and not tested.
 - p-values are adjusted by Holm over all tests of the frame. A cell is flagged where its strata differ by more than
   chance at the level asked for.
 """
@@ -59,6 +60,15 @@ def _label_strata(pairs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
 
 
+def strata_of_items(pairs: pl.DataFrame, lengths: pl.DataFrame) -> pl.DataFrame:
+    """task, item_id, by, stratum: every stratum of every usable item.
+
+    lengths: clip_id and n_samples (a clips table will do).
+    """
+    usable = pairs.filter(pl.col("status") == OK)
+    return pl.concat([_length_strata(usable, lengths), _label_strata(usable)])
+
+
 def strata(
     scores: pl.DataFrame, pairs: pl.DataFrame, lengths: pl.DataFrame, significance: float = 0.05
 ) -> pl.DataFrame:
@@ -68,30 +78,35 @@ def strata(
     Returns the columns of CELL, by, stratum, n, n_ties, accuracy (in [0, 1]), p and p_holm (of the cell's test; null
     where fewer than two strata can be tested), differs (null where there is no test); sorted.
     """
-    usable = pairs.filter(pl.col("status") == OK)
-    groups = pl.concat([_length_strata(usable, lengths), _label_strata(usable)])
+    return compare_strata(scores, strata_of_items(pairs, lengths), CELL, significance)
+
+
+def compare_strata(
+    scores: pl.DataFrame, groups: pl.DataFrame, cell: list[str], significance: float = 0.05
+) -> pl.DataFrame:
+    """The same for the strata in `groups` (from `strata_of_items`); a cell is rows of `scores` equal in `cell`."""
     joined = scores.filter(pl.col("status") == OK).join(groups, on=["task", "item_id"])
     table = (
-        joined.group_by([*CELL, "by", "stratum"])
+        joined.group_by([*cell, "by", "stratum"])
         .agg(
             n=pl.len().cast(pl.Int64),
             n_ties=(pl.col("verdict") == 0.5).sum().cast(pl.Int64),
             accuracy=pl.col("verdict").mean(),
             verdicts=pl.col("verdict"),
         )
-        .sort([*CELL, "by", "stratum"])
+        .sort([*cell, "by", "stratum"])
     )
     tests: list[dict[str, Any]] = []
-    for key, cell in table.group_by([*CELL, "by"], maintain_order=True):
-        groups_of_cell = [np.sort(v) for v in cell.filter(pl.col("n") >= MIN_STRATUM)["verdicts"].to_list()]
+    for key, rows in table.group_by([*cell, "by"], maintain_order=True):
+        groups_of_cell = [np.sort(v) for v in rows.filter(pl.col("n") >= MIN_STRATUM)["verdicts"].to_list()]
         if len(groups_of_cell) >= 2:
-            tests.append({**dict(zip([*CELL, "by"], key, strict=True)), "p": _kruskal(groups_of_cell)})
+            tests.append({**dict(zip([*cell, "by"], key, strict=True)), "p": _kruskal(groups_of_cell)})
     adjusted = holm([test["p"] for test in tests]) if tests else np.zeros(0)
-    columns = {name: table.schema[name] for name in [*CELL, "by"]} | {"p": pl.Float64()}
+    columns = {name: table.schema[name] for name in [*cell, "by"]} | {"p": pl.Float64()}
     found = pl.DataFrame(tests, schema=columns).with_columns(p_holm=pl.Series(adjusted, dtype=pl.Float64))
     return (
         table.drop("verdicts")
-        .join(found, on=[*CELL, "by"], how="left", nulls_equal=True, maintain_order="left")
+        .join(found, on=[*cell, "by"], how="left", nulls_equal=True, maintain_order="left")
         .with_columns(differs=pl.col("p_holm") < significance)
     )
 

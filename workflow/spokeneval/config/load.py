@@ -13,6 +13,7 @@ from spokeneval.config.blocks import BLOCKS, DatasetBlock, JudgeBlock, ModelBloc
 from spokeneval.config.root import Config
 from spokeneval.config.series import expand_series
 from spokeneval.errors import ConfigError
+from spokeneval.published import read_published
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry, closest_match
 
 _REGISTRIES: dict[str, Registry] = {r.name: r for r in (DATASETS, TOKENIZERS, VOCODERS, MODELS, JUDGES)}
@@ -135,6 +136,8 @@ def _broken_references(config: Config) -> list[str]:
         except ConfigError as error:
             problems.append(f"models.{name}.reductions: {error}")
         problems += _unlike_convention(config, name)
+        if (model.series is None) != (model.step is None):
+            problems.append(f"models.{name}: has one of `series` and `step`; they go together, give both or neither")
         if model.tokenizer not in config.tokenizers:
             problems.append(
                 f"models.{name}.tokenizer: there is no tokenizer '{model.tokenizer}'; "
@@ -145,7 +148,23 @@ def _broken_references(config: Config) -> list[str]:
                 f"models.{name}.vocoder: there is no vocoder '{model.vocoder}'; "
                 f"{closest_match(model.vocoder, config.vocoders)}"
             )
-    return problems + _without_audio(config)
+    return problems + _without_audio(config) + _published(config)
+
+
+def _published(config: Config) -> list[str]:
+    """Published rows without their source, or in a file that is there and cannot be used."""
+    problems = []
+    for name, dataset in config.datasets.items():
+        if dataset.published is None:
+            continue
+        if not (dataset.published_source or "").strip():
+            problems.append(f"datasets.{name}.published_source: is missing; say where the rows are published")
+        if Path(dataset.published).is_file():
+            try:
+                read_published(Path(dataset.published))
+            except ConfigError as error:
+                problems.append(f"datasets.{name}.published: {error}")
+    return problems
 
 
 def _without_audio(config: Config) -> list[str]:
@@ -165,8 +184,8 @@ def _without_audio(config: Config) -> list[str]:
         unfit += [f"judges.{judge}" for judge in config.judges]
         if unfit:
             problems.append(
-                f"datasets.{name}: holds no audio, so only models of kind external with `losses` alone go with it; give "
-                f"it a configuration without {', '.join(unfit[:3])}"
+                f"datasets.{name}: holds no audio, so only models of kind external with `losses` alone go with it; "
+                f"give it a configuration without {', '.join(unfit[:3])}"
             )
     return problems
 

@@ -12,7 +12,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -211,6 +211,19 @@ class EvaluatorSettings:
         """From the values of a configuration, where reductions stand by name or in full."""
         chosen = tuple(reduction_from(entry) for entry in reductions)
         return cls(tuple(names), tuple(windows_s), tuple(unconditional), per_codebook, chosen)
+
+    def without(self, lacks: Mapping[str, str]) -> tuple[EvaluatorSettings, dict[str, str]]:
+        """What can be computed where some passes do not exist, and what is left out of what was asked for.
+
+        lacks: 'retokenise', 'keep' (conventions of the unconditional term) or 'legal' (the softmax over legal ids) ->
+        why there is none. Returns the settings, and what is absent -> why.
+        """
+        unconditional = tuple(name for name in self.unconditional if name not in lacks)
+        reductions = tuple(r for r in self.reductions if "legal" not in lacks or r.vocabulary != "legal")
+        absent = {f"unconditional term by {name}": lacks[name] for name in self.unconditional if name in lacks}
+        left_out = [r.name for r in self.reductions if r not in reductions]
+        absent |= {f"reduction {name}": lacks["legal"] for name in left_out}
+        return replace(self, unconditional=unconditional, reductions=reductions), absent
 
     def conventions(self) -> dict[str, dict[str, Any]]:
         """Name -> settings and signature of each reduction, for the table's metadata."""

@@ -243,10 +243,14 @@ class _Evaluation:
             yield _Cell("localized_norm", window_s, "keep", self._codebooks), self._score(difference, mask)[0], reason
 
     def _placebos(self) -> Iterator[tuple[_Cell, Scores, Objects]]:
-        view = self.full
+        view, r = self.full, self.reduction
+        # Of all codebooks: a code that is not counted was known to later predictions all the same.
+        every = view_of(
+            self.passes.full, self.rate, self.info, vocabulary=r.vocabulary, codebooks=None, first_unit=True
+        )
         first_step = np.full(view.n_rows, _FAR)
-        after = view.unit & (view.end_ticks > self.transition[view.row])
-        np.minimum.at(first_step, view.row[after], view.step[after])
+        after = every.unit & (every.end_ticks > self.transition[every.row])
+        np.minimum.at(first_step, every.row[after], every.step[after])
         prompted = (self.transition != _FAR)[view.row]
         before = view.unit & prompted & (view.end_ticks <= self.transition[view.row])
         before &= view.step < first_step[view.row]

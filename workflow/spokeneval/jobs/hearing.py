@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from spokeneval.embeddings import (
 )
 from spokeneval.embeddings import references as reference_audio
 from spokeneval.embeddings import round_trips as embed_round_trips
-from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of, store_of, tokens_of
+from spokeneval.jobs.tables_in import asked_of, note, pairs_heard, pairs_of, store_of, tokenizer_info, tokens_of
 from spokeneval.judging import judge_continuations, judge_copies, judge_prompts, judge_round_trips
 from spokeneval.layout import Layout
 from spokeneval.progress import Progress
@@ -100,6 +101,9 @@ def continuations(
     from spokeneval.likelihood import codes_by_clip
 
     layout, block = Layout(config), config.models[model]
+    if not block.runs:
+        _told_continuations(config, dataset, model, identity)
+        return
     assert block.vocoder is not None, f"{model} has no vocoder: no rule asks for its continuations"
     tokens_table, info = tokens_of(config, dataset, block.tokenizer, tokens)
     pairs = pairs_of(config, dataset)
@@ -121,6 +125,18 @@ def continuations(
     progress.finish()
     note(f"{done.n_generated} prompts continued, {done.n_reused} found in the store; {done.n_by_status}")
     write(Path(layout.continuations(dataset, model)), store, done.keys, model, info)
+
+
+def _told_continuations(config: Config, dataset: str, model: str, identity: str) -> None:
+    """Audio from files; which prompt a file belongs to depends on the pairs, so nothing is kept in the store."""
+    from spokeneval.factory import make_external
+
+    info = tokenizer_info(config, dataset, config.models[model].tokenizer)
+    told = make_external(config, model, info).continuations(pairs_of(config, dataset), asked_of(config, dataset))
+    statuses = Counter(row["status"] for row in told.rows)
+    note(f"{len(told.rows)} continuations from files, {dict(statuses)}, {told.n_left_out} rows of others")
+    path, extra = Path(Layout(config).continuations(dataset, model)), {"tokenizer": info.to_dict(), "model": model}
+    write_table(path, CONTINUATIONS.from_rows(told.rows), CONTINUATIONS, identity, extra)
 
 
 def judging(

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from spokeneval import __version__
 from spokeneval.config import Config
-from spokeneval.config.blocks import TrivialJudge
+from spokeneval.config.blocks import DatasetBlock, TrivialJudge
 from spokeneval.errors import SpokenevalError
 from spokeneval.fingerprint import Fingerprints
+from spokeneval.jobs.model_conventions import model_conventions
 from spokeneval.jobs.tables_in import note
 from spokeneval.layout import Layout
 from spokeneval.report import console_summary, make_report
 from spokeneval.report import index as write_index
 from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, ReportSettings, Timing, Topline
+from spokeneval.report.resampling import Averaging
 from spokeneval.stages import Stages
 from spokeneval.tables import EMBEDDINGS, PAIRS, atomic_path, read_metadata
+
+LOCK = Path("models.lock.json")
 
 
 def report(config: Config, *, dataset: str, identity: str, threads: int) -> None:
@@ -37,7 +41,7 @@ def partial_report(config: Config, *, dataset: str) -> None:
         note(f"{dataset}: nothing is missing, see the report itself")
         return
     folder = Path(layout.report(dataset, partial=True))
-    make_report(inputs, folder, Stages(config, Fingerprints(Path("models.lock.json"))).report(dataset))
+    make_report(inputs, folder, Stages(config, Fingerprints(LOCK)).report(dataset))
     print(console_summary(folder))
 
 
@@ -74,10 +78,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
     def table(entries: dict[str, str]) -> dict[str, Path]:
         return {name: Path(path) for name, path in entries.items() if present(path)}
 
-    models, judges, audible = list(config.models), list(config.judges), config.audible()
-    tokenizers = sorted({model.tokenizer for model in config.models.values()})
-    controls = {"audio": layout.audio_controls(dataset)}
-    controls |= {name: layout.token_controls(dataset, name) for name in tokenizers}
+    judges, audible, scored = list(config.judges), config.audible(), config.scored()
     qualification = table({judge: layout.qualification(dataset, judge) for judge in judges})
     described = {judge: _judge_entry(config, dataset, judge) for judge in judges if judge in qualification}
     ceilings = {
@@ -90,16 +91,17 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         for judge in described
         if present(path := layout.judging(dataset, model, judge))
     }
-    settings = config.report
+    settings, block = config.report, config.datasets[dataset]
+    fingerprints = Fingerprints(LOCK)
     return ReportInputs(
         dataset=dataset,
         pairs=Path(layout.pairs(dataset)),
         clips=Path(layout.clips(dataset)),
-        models={name: _model_entry(config, name) for name in models},
+        models={name: _model_entry(config, name, fingerprints) for name in config.models},
         judges=described,
-        likelihood=table({name: layout.likelihood(dataset, name) for name in models}),
-        evaluators=table({name: layout.evaluators(dataset, name) for name in models}),
-        controls=table(controls),
+        likelihood=table({name: layout.likelihood(dataset, name) for name in scored}),
+        evaluators=table({name: layout.evaluators(dataset, name) for name in scored}),
+        controls=table(layout.controls(dataset)),
         continuations=table({name: layout.continuations(dataset, name) for name in audible}),
         judging=judging,
         qualification=qualification,
@@ -107,10 +109,14 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         timings=_timings(layout, dataset),
         missing=missing,
         human_topline={
-            task: Topline(entry.value, entry.source)
-            for task, entries in config.datasets[dataset].human_topline.items()
-            for entry in (entries if isinstance(entries, tuple) else (entries,))[:1]
+            task: tuple(
+                Topline(entry.value, entry.source) for entry in (entries if isinstance(entries, tuple) else (entries,))
+            )
+            for task, entries in block.human_topline.items()
         },
+        published=None if block.published is None else Path(block.published),
+        published_source=block.published_source,
+        averaging=_averaging(block),
         settings=ReportSettings(
             n_listen_items=settings.n_listen_items,
             audio_budget_mb=settings.audio_budget_mb,
@@ -126,7 +132,12 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
     )
 
 
-def _model_entry(config: Config, name: str) -> ModelEntry:
+def _averaging(block: DatasetBlock) -> Averaging:
+    """ZeroSpeech's official score averages within an id first, and an item's cluster is its id."""
+    return "clusters" if getattr(block, "averaging", None) == "official" else "items"
+
+
+def _model_entry(config: Config, name: str, fingerprints: Fingerprints) -> ModelEntry:
     model = config.models[name]
     return ModelEntry(
         name=name,
@@ -134,6 +145,9 @@ def _model_entry(config: Config, name: str) -> ModelEntry:
         tokenizer=model.tokenizer,
         vocoder=model.vocoder,
         parameters=None,
+        series=model.series,
+        step=model.step,
+        conventions=model_conventions(config, name, fingerprints),
     )
 
 

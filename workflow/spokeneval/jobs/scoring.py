@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from spokeneval.config import Config
-from spokeneval.errors import SpokenevalError
+from spokeneval.errors import ItemError, SpokenevalError
 from spokeneval.jobs.tables_in import (
+    asked_of,
     audio_of,
     clips_of,
+    lengths_of,
     note,
     pairs_of,
     store_of,
@@ -38,20 +40,28 @@ def clips(config: Config, *, dataset: str, identity: str, threads: int) -> None:
 def tokens(config: Config, *, dataset: str, tokenizer: str, identity: str, threads: int) -> None:
     """clips -> tokens"""
     from spokeneval.factory import make_tokenizer
-    from spokeneval.tokens import encode_clips
+    from spokeneval.tokenizers.codes_source import CodesSource
+    from spokeneval.tokens import encode_clips, failed_row, row_of
 
-    wanted = clips_of(pairs_of(config, dataset))
+    encoder, pairs = make_tokenizer(config, tokenizer), pairs_of(config, dataset)
+    path, extra = Path(Layout(config).tokens(dataset, tokenizer)), {"tokenizer": encoder.info.to_dict()}
+    if isinstance(encoder, CodesSource):
+        # Which clip a row of a table belongs to depends on the pairs, so nothing is kept in the store.
+        codes = encoder.codes_for(pairs, asked_of(config, dataset), lengths_of(config, dataset))
+        rows = [failed_row(c, e) if isinstance(e, ItemError) else row_of(c, e) for c, e in codes.items()]
+        n_failed = sum(row["status"] != OK for row in rows)
+        note(f"{len(rows)} clips of codes from a table, {n_failed} of them failed" if rows else "a time grid, no codes")
+        write_table(path, TOKENS.from_rows(rows), TOKENS, identity, extra)
+        return
+    wanted = clips_of(pairs)
     store = store_of(config, "tokens", identity, TOKENS)
     done = store.done()
     missing = [clip for clip in wanted if (clip,) not in done]
-    encoder = make_tokenizer(config, tokenizer)
     progress = Progress(f"tokens {tokenizer}", len(missing), "clips")
     encode_clips(encoder, audio_of(config, dataset, missing), store.write, progress=progress.add)
     progress.finish()
     note(f"{len(missing)} clips encoded, {len(wanted) - len(missing)} found in the store")
-    table = store.collect([(clip,) for clip in wanted])
-    extra = {"tokenizer": encoder.info.to_dict()}
-    write_table(Path(Layout(config).tokens(dataset, tokenizer)), table, TOKENS, identity, extra)
+    write_table(path, store.collect([(clip,) for clip in wanted]), TOKENS, identity, extra)
 
 
 def likelihood(config: Config, *, dataset: str, model: str, identity: str, tokens: str, threads: int) -> None:
@@ -59,6 +69,9 @@ def likelihood(config: Config, *, dataset: str, model: str, identity: str, token
     from spokeneval.factory import make_model
     from spokeneval.likelihood import codes_by_clip, needed, score_dataset, write
 
+    if not config.models[model].runs:
+        _told_likelihood(config, dataset, model, identity, tokens)
+        return
     layout, settings = Layout(config), config.likelihood
     tokens_table, info = tokens_of(config, dataset, config.models[model].tokenizer, tokens)
     pairs = pairs_of(config, dataset)
@@ -77,16 +90,34 @@ def likelihood(config: Config, *, dataset: str, model: str, identity: str, token
     write(Path(layout.likelihood(dataset, model)), store, done.keys, model, lm, info)
 
 
+def _told_likelihood(config: Config, dataset: str, model: str, identity: str, tokens: str) -> None:
+    """Losses from files; which clip a row belongs to depends on the pairs, so nothing is kept in the store."""
+    from spokeneval.factory import make_external
+
+    _, info = tokens_of(config, dataset, config.models[model].tokenizer, tokens)
+    external = make_external(config, model, info)
+    told = external.likelihood(pairs_of(config, dataset), asked_of(config, dataset))
+    n_failed = sum(row["status"] != OK for row in told.rows)
+    note(f"{len(told.rows)} clips of losses from files, {n_failed} of them failed, {told.n_left_out} rows of others")
+    for what, why in told.lacks.items():
+        note(f"absent: {what}: {why}")
+    extra = {"tokenizer": info.to_dict(), "streams": list(external.streams), "model": model, "lacks": told.lacks}
+    write_table(
+        Path(Layout(config).likelihood(dataset, model)), LIKELIHOOD.from_rows(told.rows), LIKELIHOOD, identity, extra
+    )
+
+
 def evaluators(config: Config, *, dataset: str, model: str, identity: str, likelihood: str, threads: int) -> None:
     """log-probabilities -> scores and verdicts"""
     from spokeneval.evaluators.views import evaluate
 
     layout = Layout(config)
     path = Path(layout.likelihood(dataset, model))
-    info = TokenizerInfo.from_dict(read_metadata(path, LIKELIHOOD).extra["tokenizer"])
-    settings = config.evaluator_settings(model)
+    metadata = read_metadata(path, LIKELIHOOD)
+    info = TokenizerInfo.from_dict(metadata.extra["tokenizer"])
+    settings, absent = config.evaluator_settings(model).without(metadata.extra.get("lacks", {}))
     table = evaluate(pairs_of(config, dataset), read_table(path, LIKELIHOOD, likelihood), info, settings)
-    extra = {"conventions": settings.conventions(), "tokenizer": info.to_dict(), "model": model}
+    extra = {"conventions": settings.conventions(), "tokenizer": info.to_dict(), "model": model, "absent": absent}
     write_table(Path(layout.evaluators(dataset, model)), table, EVALUATORS, identity, extra)
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from spokeneval.config import Config
+from spokeneval.item_table import Asked
 from spokeneval.layout import Layout
 from spokeneval.store import PartStore
 from spokeneval.tables import CLIPS, OK, PAIRS, TOKENS, TableSchema, read_metadata, read_table
 from spokeneval.tokenizers.base import TokenizerInfo
+from spokeneval.tokenizers.codes_source import Length
 
 ALL_ROLES = ("prompt", "positive", "negative", "continuation_positive", "continuation_negative")
 
@@ -38,6 +40,17 @@ def pairs_heard(config: Config, dataset: str, judge: str) -> pl.DataFrame:
     if block.max_items is not None:
         pairs = pairs.filter(pl.col("index") < block.max_items)
     return pairs
+
+
+def asked_of(config: Config, dataset: str) -> Asked:
+    """Whose rows a table from elsewhere is asked for."""
+    return Asked(dataset, alone=len(config.datasets) == 1, whole=config.datasets[dataset].whole)
+
+
+def lengths_of(config: Config, dataset: str) -> dict[str, Length]:
+    """clip_id -> length of every clip whose audio is here."""
+    frame = read_table(Path(Layout(config).clips(dataset)), CLIPS, columns=["clip_id", "n_samples", "sample_rate"])
+    return {clip: Length(n_samples, rate) for clip, n_samples, rate in frame.iter_rows()}
 
 
 def clips_of(pairs: pl.DataFrame, roles: Sequence[str] = ALL_ROLES) -> list[str]:

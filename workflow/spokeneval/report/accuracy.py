@@ -4,8 +4,11 @@ Conventions
 -----------
 - An item is right where the right clip scores better (lower NLL); a tie counts one half. Accuracy is the mean over
   the items with a verdict. Failed items are counted beside it and never enter it.
+- A benchmark may average otherwise (`inputs.averaging`): 'clusters' is the mean over clusters (the ids of ZeroSpeech)
+  of the mean over the items (voices) within. The mean over items stands beside (`accuracy_items`).
 - `n_items` counts every item of the task in the pairs table, so that nothing is lost between the stages.
 - Intervals resample clusters (speakers, noises, rooms); Wilson, as if items were independent, stands beside.
+- Published rows come last, are nobody's primary or headline, and enter no ranking, mean, test or agreement.
 - Primary evaluators are fixed by the settings before any result is seen; the first of them that a task has is the
   task's headline, which ranks the models.
 """
@@ -19,7 +22,8 @@ import polars as pl
 
 from spokeneval import tables
 from spokeneval.report.inputs import ReportInputs, ReportSettings
-from spokeneval.report.resampling import FloatArray, Means, cluster_means
+from spokeneval.report.published_rows import published_rows
+from spokeneval.report.resampling import FloatArray, Means, cluster_means, means_of
 from spokeneval.report.schemas import ACCURACY, CELL
 from spokeneval.statistics.intervals import wilson
 
@@ -96,13 +100,16 @@ def accuracy_table(inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.DataFra
         if of_task.is_empty():
             continue
         cells, verdicts = cell_matrix(rows, of_task, ["model", "role", "primary", *CELL], "verdict")
+        clusters = of_task["cluster_code"].to_numpy()
         means = cluster_means(
             verdicts,
-            of_task["cluster_code"].to_numpy(),
+            clusters,
             n_draws=settings.n_draws,
             seed=settings.seed,
             confidence=settings.confidence,
+            averaging=inputs.averaging,
         )
+        over_items = means_of(verdicts, clusters, "items")
         ties = (verdicts == 0.5).sum(axis=0)
         for k, cell in enumerate(cells.iter_rows(named=True)):
             parts.append(
@@ -110,25 +117,29 @@ def accuracy_table(inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.DataFra
                 | _groups(inputs, cell["model"], cell["role"])
                 | {
                     "task": task,
+                    "source": None,
+                    "averaging": inputs.averaging,
                     "headline": bool(cell["primary"] and cell["evaluator"] == headline.get(str(task))),
                     "n_items": len(of_task),
                     "n_ties": int(ties[k]),
                 }
-                | accuracy_columns(means, k, len(of_task), settings.confidence)
+                | accuracy_columns(means, k, over_items[k], len(of_task), settings.confidence)
             )
+    parts += published_rows(inputs, pairs, parts)
     frame = pl.DataFrame(pl.from_arrow(ACCURACY.from_rows([row | {"letters": None, "mdd": None} for row in parts])))
     return frame.sort(ACCURACY.key, nulls_last=False)
 
 
-def accuracy_columns(means: Means, k: int, n_items: int, confidence: float) -> dict[str, Any]:
+def accuracy_columns(means: Means, k: int, over_items: float, n_items: int, confidence: float) -> dict[str, Any]:
+    """The numbers of cell k; over_items: its mean over items, which may be averaged otherwise in `means`."""
     n = int(means.n[k])
-    share = float(means.mean[k]) if n else None
-    bounds = wilson(share * n, n, confidence) if share is not None else None
+    bounds = wilson(over_items * n, n, confidence) if n else None
     return {
         "n_scored": n,
         "n_failed": n_items - n,
         "n_clusters": int(means.n_clusters[k]),
-        "accuracy": share,
+        "accuracy": _or_none(means.mean[k]),
+        "accuracy_items": _or_none(over_items),
         "low": _or_none(means.low[k]),
         "high": _or_none(means.high[k]),
         "wilson_low": bounds.low if bounds else None,

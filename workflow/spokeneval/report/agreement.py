@@ -34,7 +34,7 @@ def agreement_table(
     heard = model_judging.filter((pl.col("source") == "model") & pl.col("share").is_not_null()).select(
         "task", "judge", pl.col("name").alias("model"), "share"
     )
-    scored = accuracy.filter((pl.col("role") != "baseline") & pl.col("accuracy").is_not_null())
+    scored = accuracy.filter(pl.col("role").is_in(("evaluator", "control")) & pl.col("accuracy").is_not_null())
     scored = scored.select("task", "model", *CELL, "primary", "accuracy")
     scored = scored.filter(~pl.col("task").is_in(inputs.settings.control_tasks))
     both = scored.join(heard, on=["task", "model"])

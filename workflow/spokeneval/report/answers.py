@@ -11,6 +11,7 @@ from spokeneval.qualification import QUALIFIES
 from spokeneval.report.accuracy import PLACEBO
 from spokeneval.report.drawings import interval_bar
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.strata import flagged_kinds
 from spokeneval.report.text import count, evaluator_name, interval, listed, percent
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
         evaluator_name(rows[0]) if rows else "none",
         rows,
         judge,
-        None if topline is None else f"{percent(topline)} ({inputs.human_topline[task].source})",
+        "; ".join(f"{entry.value:.1f} ({entry.source})" for entry in inputs.human_topline.get(task, ())) or None,
         found.no_judge.get(task, "none can hear this attribute"),
     )
     _notes(answer, inputs, of_task, found)
@@ -89,7 +90,9 @@ def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, foun
     clusters = min(row["n_clusters"] for row in rows)
     if 2 <= clusters < FEW_CLUSTERS:
         answer.warnings.append(f"Only {clusters} clusters of items: intervals are too narrow.")
-    cues = of_task.filter((pl.col("role") != "evaluator") & ((pl.col("low") > 0.5) | (pl.col("high") < 0.5)))
+    cues = of_task.filter(
+        pl.col("role").is_in(("control", "baseline")) & ((pl.col("low") > 0.5) | (pl.col("high") < 0.5))
+    )
     placebo = cues.filter(pl.col("evaluator").is_in(PLACEBO))["model"].unique().sort().to_list()
     if placebo:
         answer.warnings.append(f"Placebo (before the change) is off chance for {listed(placebo)}.")
@@ -102,6 +105,10 @@ def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, foun
     if answer.is_control and any(row["low"] is not None and row["low"] > 0.5 for row in rows):
         names = [row["model"] for row in rows if row["low"] is not None and row["low"] > 0.5]
         answer.warnings.append(f"The join alone is heard by {listed(names)}: it explains part of the other tasks.")
+    for evaluator, kind, models in flagged_kinds(found.strata, answer.task):
+        answer.warnings.append(
+            f"Accuracy under {evaluator} depends on {kind} by more than chance for {listed(models, 3)} (see Strata)."
+        )
     level = found.judges.filter((pl.col("task") == answer.task) & pl.col("trivial") & (pl.col("verdict") == QUALIFIES))
     if not level.is_empty():
         answer.warnings.append(f"{listed(level['judge'].to_list())} qualifies: channel cues solve this task.")
@@ -113,7 +120,8 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
         "Nobody has listened for this report: it holds no human ratings. What is called agreement is agreement with an "
         "automatic judge. With ratings, the same tables are made against people."
     ]
-    silent = [name for name, entry in inputs.models.items() if entry.vocoder is None]
+    mute = {name for name, entry in inputs.models.items() if entry.vocoder is None}
+    silent = [name for name in inputs.models if name in mute and name not in inputs.continuations]
     if silent:
         what = "cannot be heard and have" if len(silent) > 1 else "cannot be heard and has"
         said.append(f"{listed(silent)} {what} no vocoder: no judge, no agreement.")
@@ -128,6 +136,10 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
     blurred = [a.task for a in answers if len(a.rows) > 1 and {row["letters"] for row in a.rows} == {"a"}]
     if blurred:
         said.append(f"On {listed(blurred)} no two models can be told apart.")
+    if inputs.published is not None:
+        said.append(
+            "Published rows were made elsewhere, with other code and maybe other items: nothing is tested against them."
+        )
     if len(inputs.models) == 1:
         said.append("There is one model: nothing is compared.")
     return said

@@ -3,7 +3,8 @@
 Conventions
 -----------
 - Two models are compared on the items that both have a verdict for. The test flips the sign of the verdict
-  differences, whole clusters at a time; two-sided; Holm over the pairs of a task.
+  differences, whole clusters at a time; two-sided; Holm over the pairs of a task. Where accuracy is averaged over
+  clusters, an item weighs as much as its share of its cluster.
 - Models that share a letter cannot be told apart at 5 % after Holm; letters begin with the best model.
 - The minimal detectable difference is what would be seen in 80 % of repetitions, from the discordance observed;
   after Holm it is taken at the strictest level (0.05 / number of pairs).
@@ -16,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from spokeneval.report.accuracy import cell_matrix, cluster_codes, headlines, is_primary
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.resampling import Averaging, FloatArray
 from spokeneval.report.schemas import CELL, COMPARISONS
 from spokeneval.statistics.paired import (
     compact_letters,
@@ -64,9 +67,10 @@ def comparisons_table(inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.Data
                 of_task.append(row | {"note": "fewer than two clusters are shared: no test"})
                 continue
             d = difference[shared]
-            test = sign_flip(d, clusters[shared], n_draws=settings.n_draws, seed=settings.seed)
+            weighted = d * item_weights(clusters[shared], inputs.averaging)
+            test = sign_flip(weighted, clusters[shared], n_draws=settings.n_draws, seed=settings.seed)
             row |= {
-                "difference": float(d.mean()),
+                "difference": float(weighted.mean()),
                 "discordance": float(np.square(d).mean()),
                 "p": float(test.p),
                 "note": test.method,
@@ -76,6 +80,14 @@ def comparisons_table(inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.Data
             of_task.append(row)
         found += _adjusted(of_task)
     return pl.DataFrame(pl.from_arrow(COMPARISONS.from_rows(found))).sort(COMPARISONS.key, nulls_last=False)
+
+
+def item_weights(clusters: NDArray[np.int64], averaging: Averaging) -> FloatArray:
+    """(n_items,) weights of mean 1, with which a mean over items is averaged as asked for."""
+    if averaging == "items":
+        return np.ones(len(clusters))
+    _, codes, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    return np.asarray(len(clusters) / (len(sizes) * sizes[codes]))
 
 
 def _adjusted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,10 +2,13 @@
 
 Conventions: a row that failed is counted here and nowhere averaged. Continuations that exist but cannot be judged
 (empty, silent, too short) are listed too; judges count them as wrong. A reason's numbers and ids are blanked for
-grouping only.
+grouping only. Evaluators that a model cannot have, because of what its losses from files lack, are absent: one line
+each of kind 'absent', which is no failed row.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import polars as pl
 
@@ -53,6 +56,7 @@ def failures_table(
     for model, path in inputs.continuations.items():
         frame = tables.read_table(path, tables.CONTINUATIONS, columns=columns)
         frames.append(_failed(frame, "continuations", model, example="clip_id"))
+    frames += [_absent(model, path) for model, path in inputs.evaluators.items()]
     rows = pl.concat([frame.select(_COLUMNS).cast(pl.String) for frame in frames])
     # "clip 3fa91c: 12 frames" and "clip 77e0b1: 9 frames" are one reason.
     plain = pl.col("reason").str.replace_all(r"\b(?:[0-9a-f]{12,}|\d+(?:\.\d+)?)\b", "#")
@@ -72,6 +76,13 @@ def failures_table(
             ["n_rows", "stage", "name", "task", "kind", "reason"], descending=[True, False, False, False, False, False]
         )
     )
+
+
+def _absent(model: str, path: Path) -> pl.DataFrame:
+    """What was asked for and a model cannot have, by the metadata of its evaluators."""
+    absent = tables.read_metadata(path, tables.EVALUATORS).extra.get("absent", {})
+    rows = [("evaluators", model, "-", "absent", f"{what}: {why}", "-") for what, why in absent.items()]
+    return pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row")
 
 
 def n_failed_rows(failures: pl.DataFrame) -> int:

@@ -1,7 +1,8 @@
 """The figures of a report: altair charts made from the report's own tables, rendered without network.
 
 Conventions: shares are drawn as percent; models differ by colour and by shape, systems are never told apart by
-colour alone; every interval that the table has is drawn. A figure that has nothing to show is None.
+colour alone; every interval that the table has is drawn. A figure that has nothing to show is None. Groups and series
+of models are in `figures_of_groups`.
 """
 
 from __future__ import annotations
@@ -23,19 +24,17 @@ PANEL_WIDTH, PANEL_HEIGHT = 250, 190
 
 
 def _colour(models: list[str]) -> alt.Color:
-    scale = alt.Scale(domain=models, range=_cycle(PALETTE, models))
+    scale = alt.Scale(domain=models, range=cycle(PALETTE, models))
     # The legend would take over the faintness of intervals and bands.
     legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2)
     return alt.Color("model:N", sort=models, scale=scale, title="model", legend=legend)
 
 
 def _shape(models: list[str]) -> alt.Shape:
-    return alt.Shape(
-        "model:N", sort=models, scale=alt.Scale(domain=models, range=_cycle(SHAPES, models)), title="model"
-    )
+    return alt.Shape("model:N", sort=models, scale=alt.Scale(domain=models, range=cycle(SHAPES, models)), title="model")
 
 
-def _cycle(values: list[str], models: list[str]) -> list[str]:
+def cycle(values: list[str], models: list[str]) -> list[str]:
     return [values[i % len(values)] for i in range(len(models))]
 
 
@@ -109,7 +108,7 @@ def evaluator_against_judge(
         base.mark_rule(opacity=0.5).encode(x=x, y=alt.Y("judge_low:Q"), y2="judge_high:Q", color=_colour(models)),
         base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, color=_colour(models), shape=_shape(models)),
     ]
-    return _facets(alt.LayerChart(layer=layers), data, "panel")
+    return facets(alt.LayerChart(layer=layers), data, "panel")
 
 
 def window_sweep(accuracy: pl.DataFrame, settings: ReportSettings, models: list[str]) -> alt.FacetChart | None:
@@ -130,11 +129,11 @@ def window_sweep(accuracy: pl.DataFrame, settings: ReportSettings, models: list[
         ),
         color=_colour(models),
     )
-    layers = _layers(
+    layers = layered(
         base.mark_line(strokeWidth=1.5),
         base.mark_point(size=60, filled=True, opacity=1).encode(shape=_shape(models)),
     )
-    return _facets(layers, rows.select("task", "model", "window_s", "accuracy"), "task")
+    return facets(layers, rows.select("task", "model", "window_s", "accuracy"), "task")
 
 
 def transition_profile(profile: pl.DataFrame, settings: ReportSettings, models: list[str]) -> alt.FacetChart | None:
@@ -151,7 +150,7 @@ def transition_profile(profile: pl.DataFrame, settings: ReportSettings, models: 
         .mark_rect(opacity=0.18, color="#B07B00")
         .encode(x=alt.X("from_s:Q"), x2="to_s:Q")
     )
-    layers = _layers(
+    layers = layered(
         window,
         base.mark_area(fillOpacity=0.12).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
         base.mark_line(strokeWidth=1.4).encode(y=alt.Y("difference:Q", title=y_title), strokeDash=_dash(models)),
@@ -161,7 +160,7 @@ def transition_profile(profile: pl.DataFrame, settings: ReportSettings, models: 
     data = rows.select("task", "model", "time_s", "difference", "low", "high").with_columns(
         from_s=pl.when(first).then(0.0), to_s=pl.when(first).then(settings.primary_window_s)
     )
-    return _facets(layers, data, "task")
+    return facets(layers, data, "task")
 
 
 def _dash(models: list[str]) -> alt.StrokeDash:
@@ -212,7 +211,7 @@ def between_floor_and_ceiling(
         axis=alt.Axis(format=PERCENT, tickCount=5),
     )
     base = alt.Chart().encode(y=y)
-    layers = _layers(
+    layers = layered(
         base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=alt.X("low:Q"), x2="high:Q"),
         base.mark_point(size=80, filled=True, opacity=1).encode(
             x=x,
@@ -231,14 +230,14 @@ def between_floor_and_ceiling(
         ),
     )
     height = max(24 * len({row["model"] for row in rows}), 70)
-    return _facets(layers, pl.DataFrame(rows, infer_schema_length=None), "panel", height=height)
+    return facets(layers, pl.DataFrame(rows, infer_schema_length=None), "panel", height=height)
 
 
-def _layers(*charts: alt.Chart) -> alt.LayerChart:
+def layered(*charts: alt.Chart) -> alt.LayerChart:
     return alt.LayerChart(layer=list(charts))
 
 
-def _facets(layers: alt.LayerChart, data: pl.DataFrame, by: str, height: int = PANEL_HEIGHT) -> alt.FacetChart:
+def facets(layers: alt.LayerChart, data: pl.DataFrame, by: str, height: int = PANEL_HEIGHT) -> alt.FacetChart:
     panels = layers.properties(width=PANEL_WIDTH, height=height)
     header = alt.Header(title=None, labelFontSize=13, labelFontWeight="bold", labelLimit=300, labelAnchor="start")
     columns = 2 if data[by].n_unique() != 3 else 3

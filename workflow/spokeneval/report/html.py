@@ -16,17 +16,24 @@ from markupsafe import Markup
 from spokeneval.report import text
 from spokeneval.report.agreement import TITLE as AGREEMENT_TITLE
 from spokeneval.report.answers import failed_lines, limits, task_answers
+from spokeneval.report.gap import gap_rows
+from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judges import chosen_judges
 from spokeneval.report.listening import Listening
+from spokeneval.report.panels import controls, other_conventions, primary_panels, published_panels
+from spokeneval.report.published_rows import published_notes
 from spokeneval.report.rendering import Figure
-from spokeneval.report.schemas import CELL
 from spokeneval.report.signature import headline_cells, judge_fields, signature
+from spokeneval.report.strata import kind_name, stratum_tests
 
 if TYPE_CHECKING:
     from spokeneval.report.make import ReportTables
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+MOST_TESTS, MOST_COMPARISONS = 200, 600
+"""Rows of the page's tables of strata and of pairs of models; all of them are in tables/."""
 
 _SOURCES = {
     "model": "models",
@@ -51,12 +58,16 @@ def render_template(name: str, **values: Any) -> str:
         "percent": text.percent,
         "seconds": text.seconds,
         "evaluator_name": text.evaluator_name,
+        "kind_name": kind_name,
         "listed": text.listed,
+        "p_value": text.p_value,
+        "points": text.points,
     }
     environment.globals |= {
         "interval": text.interval,
         "coefficient": text.coefficient,
         "count": text.count,
+        "published_mark": text.PUBLISHED_MARK,
         # The style sheet is the project's own file, not data.
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
     }
@@ -89,9 +100,20 @@ def report_page(
         limits=limits(inputs, found, answers),
         failed=failed_lines(found),
         n_items=_counts(pairs),
-        panels=_panels(inputs, found.accuracy, reductions),
-        controls=_controls(inputs, found.accuracy),
-        comparisons=found.comparisons.sort(["task", "p_holm"], nulls_last=True).to_dicts(),
+        panels=primary_panels(inputs, found.accuracy, reductions),
+        controls=controls(inputs, found.accuracy),
+        published=published_panels(inputs, found.accuracy),
+        published_notes=published_notes(found.accuracy),
+        other_conventions=other_conventions(inputs, found.accuracy),
+        gap=gap_rows(found.gap),
+        stratum_tests=stratum_tests(found.strata),
+        most_tests=MOST_TESTS,
+        groups=group_rows(found.groups),
+        series=inputs.series(),
+        best_steps=found.best_steps.sort("series", "task", "evaluator").to_dicts(),
+        curves=[name for name in inputs.settings.primary_evaluators if f"learning_{name}" in figures],
+        comparisons=_first_comparisons(found.comparisons),
+        n_comparisons=len(found.comparisons),
         judges=_judge_matrix(found.judges),
         heard_by=_heard_by(found.model_judging, _SOURCES),
         chosen=sorted(set(judges.values())),
@@ -120,6 +142,13 @@ def report_page(
     )
 
 
+def _first_comparisons(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
+    """The pairs by p within each task; with many models only the clearest, as many of each task."""
+    by_p = comparisons.sort(["task", "p_holm"], nulls_last=True)
+    per_task = max(1, MOST_COMPARISONS // max(1, comparisons["task"].n_unique()))
+    return by_p.filter(pl.int_range(pl.len()).over("task") < per_task).to_dicts()
+
+
 def _counts(pairs: pl.DataFrame) -> list[dict[str, Any]]:
     return (
         pairs.group_by("task", maintain_order=True)
@@ -130,41 +159,6 @@ def _counts(pairs: pl.DataFrame) -> list[dict[str, Any]]:
         )
         .to_dicts()
     )
-
-
-def _panels(inputs: ReportInputs, accuracy: pl.DataFrame, reductions: dict[str, Any]) -> list[dict[str, Any]]:
-    """One table of models by tasks for each primary evaluator, headline ones first."""
-    primary = accuracy.filter("primary")
-    order = {name: i for i, name in enumerate(inputs.settings.primary_evaluators)}
-    panels = []
-    for key, rows in primary.group_by(*CELL, maintain_order=True):
-        cell = dict(zip(CELL, key, strict=True))
-        by_model = {
-            name: {row["task"]: row for row in rows.filter(pl.col("model") == name).iter_rows(named=True)}
-            for name in inputs.models
-        }
-        panels.append(
-            {
-                "name": text.evaluator_name(cell),
-                "order": order[str(cell["evaluator"])],
-                "rows": {name: cells for name, cells in by_model.items() if cells},
-                "signature": signature(inputs, reductions, cell),
-            }
-        )
-    return sorted(panels, key=lambda panel: int(panel["order"]))
-
-
-def _controls(inputs: ReportInputs, accuracy: pl.DataFrame) -> list[dict[str, Any]]:
-    """Baselines, and placebos at the primary window and convention, by task, as rows of one table."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    usual = pl.col("window_s").is_null() | ((pl.col("window_s") - inputs.settings.primary_window_s).abs() < 1e-9)
-    usual &= (pl.col("convention") == inputs.settings.primary_convention) & (pl.col("codebooks") == "all")
-    shown = accuracy.filter((pl.col("role") == "baseline") | ((pl.col("role") == "control") & usual))
-    for row in shown.sort("role", "evaluator", "model").iter_rows(named=True):
-        key = (text.evaluator_name(row), row["model"])
-        entry = rows.setdefault(key, {"name": key[0], "source": key[1], "role": row["role"], "tasks": {}})
-        entry["tasks"][row["task"]] = row
-    return sorted(rows.values(), key=lambda entry: (entry["role"], entry["name"], entry["source"]))
 
 
 def _judge_matrix(judges: pl.DataFrame) -> dict[str, dict[str, Any]]:

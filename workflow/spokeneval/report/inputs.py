@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spokeneval.errors import ConfigError
+from spokeneval.report.resampling import Averaging
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class ModelEntry:
     parameters: int | None = None
     label: str = ""
     """One line about it (training, size); may be empty."""
+    series: str | None = None
+    """The training run that it is a checkpoint of."""
+    step: int | None = None
+    """Its step within the series."""
+    conventions: dict[str, str] = field(default_factory=dict)
+    """What a number of it depends on (sequence convention, reductions, dtype, weights ...), as plain text by name."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,13 @@ class ReportInputs:
     timings: list[Timing] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What a complete report would hold and this one does not; not empty marks it INCOMPLETE."""
-    human_topline: dict[str, Topline] = field(default_factory=dict)
+    human_topline: dict[str, tuple[Topline, ...]] = field(default_factory=dict)
+    """task -> its toplines: the first is compared with, all are shown."""
+    published: Path | None = None
+    """CSV of published accuracies (see `spokeneval.published`) that stand beside own ones."""
+    published_source: str | None = None
+    averaging: Averaging = "items"
+    """What the headline accuracy is a mean over: 'items', or 'clusters' (the mean over clusters of the mean within)."""
     settings: ReportSettings = field(default_factory=ReportSettings)
     signature: dict[str, Any] = field(default_factory=dict)
     """version, data (name and identity), and whatever else was run, as text."""
@@ -131,6 +144,11 @@ class ReportInputs:
         judges |= {judge for by_judge in self.ceilings.values() for judge in by_judge}
         if judges - set(self.judges):
             raise ConfigError(f"report: tables of the judges {sorted(judges - set(self.judges))} have no judge entry")
+        if self.published is not None and not self.published_source:
+            raise ConfigError(f"report: {self.published}: published rows need the source that they are printed in")
+        for name, entry in self.models.items():
+            if (entry.series is None) != (entry.step is None):
+                raise ConfigError(f"report: model '{name}' has one of series and step; expected both or neither")
 
     @property
     def incomplete(self) -> bool:
@@ -138,8 +156,16 @@ class ReportInputs:
 
     def topline(self, task: str) -> float | None:
         """Human accuracy of a task as a share, or None."""
-        entry = self.human_topline.get(task)
-        return None if entry is None else entry.value / 100
+        entries = self.human_topline.get(task)
+        return entries[0].value / 100 if entries else None
+
+    def series(self) -> dict[str, list[ModelEntry]]:
+        """Series -> its checkpoints in the order of their steps."""
+        found: dict[str, list[ModelEntry]] = {}
+        for entry in self.models.values():
+            if entry.series is not None:
+                found.setdefault(entry.series, []).append(entry)
+        return {name: sorted(found[name], key=lambda entry: entry.step or 0) for name in sorted(found)}
 
     def codec(self, model: str) -> str | None:
         """The key of `ceilings` that a model belongs to; None where it cannot be heard."""

@@ -31,7 +31,9 @@ class Panel:
         own = judging.filter((pl.col("source") == "prompt") & (pl.col("name") == ""))
         comparing = [name for name in inputs.qualification if not inputs.judges[name].naturalness]
         judgements = {name: own.filter(pl.col("judge") == name) for name in comparing}
-        topline = {task: (entry.value, entry.source) for task, entry in inputs.human_topline.items()}
+        topline = {
+            task: (entries[0].value, entries[0].source) for task, entries in inputs.human_topline.items() if entries
+        }
         bars = {task: bar_of(task, topline, settings.qualification_threshold) for task in pairs["task"].unique()}
         trivial = [name for name in comparing if inputs.judges[name].trivial]
         n_draws, seed = settings.n_draws, settings.seed

@@ -140,7 +140,8 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
         for role, title in zip(roles, ("Prompt", "Right clip (positive)", "Wrong clip (negative)"), strict=True):
             flac = _flac(clips.get(item[role]))
             if flac is None:
-                players.append(Player(title, None, None, Markup(""), "not in the clips table"))
+                reason = "not in the clips table" if clips else "the dataset holds losses and no audio"
+                players.append(Player(title, None, None, Markup(""), reason))
             else:
                 players.append(_player(title, flac, budget, None if role == "prompt" else cut))
         continuations = []

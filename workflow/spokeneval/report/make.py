@@ -14,32 +14,41 @@ from typing import Any
 import polars as pl
 
 from spokeneval import tables
-from spokeneval.report import figures, html, positions
+from spokeneval.report import figures, figures_of_groups, html, positions
 from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
 from spokeneval.report.failures import failures_table, n_failed_rows
+from spokeneval.report.gap import gap_table
+from spokeneval.report.groups import groups_table
 from spokeneval.report.heard import model_judging_table
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.items import items_long, read_judging
 from spokeneval.report.judges import Panel, chosen_judges
+from spokeneval.report.learning import learning_tables
 from spokeneval.report.listening import listening
 from spokeneval.report.rendering import Figure, render
 from spokeneval.report.schemas import (
     ACCURACY,
     AGREEMENT,
+    BEST_STEPS,
     COMPARISONS,
     FAILURES,
+    GAP,
+    GROUPS,
     ITEMS_LONG,
     JUDGES,
+    LEARNING,
     MODEL_JUDGING,
     PROFILE,
+    STRATA,
     TIMINGS,
 )
 from spokeneval.report.signature import conventions
+from spokeneval.report.strata import strata_table
 from spokeneval.tables import TableSchema, atomic_path, write_table
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Of the layout of results.json; see docs/reading-the-report.md."""
 
 
@@ -70,6 +79,11 @@ class ReportTables:
     timings: pl.DataFrame
     profile: pl.DataFrame
     items: pl.DataFrame
+    strata: pl.DataFrame
+    groups: pl.DataFrame
+    gap: pl.DataFrame
+    learning: pl.DataFrame
+    best_steps: pl.DataFrame
     no_judge: dict[str, str]
     """task -> why no judge could be chosen for it"""
 
@@ -84,6 +98,11 @@ class ReportTables:
             "failures": (self.failures, FAILURES),
             "timings": (self.timings, TIMINGS),
             "profile": (self.profile, PROFILE),
+            "strata": (self.strata, STRATA),
+            "groups": (self.groups, GROUPS),
+            "gap": (self.gap, GAP),
+            "learning": (self.learning, LEARNING),
+            "best_steps": (self.best_steps, BEST_STEPS),
         }
 
 
@@ -143,6 +162,10 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         timings,
         pl.concat([empty, *profile]),
         items_long(pairs, scores, judging),
+        strata_table(inputs, pairs, scores),
+        groups_table(inputs, pairs, scores),
+        gap_table(inputs, pairs, scores, accuracy),
+        *learning_tables(inputs, pairs, scores),
         panel.notes,
     )
 
@@ -174,6 +197,18 @@ def _figures(inputs: ReportInputs, found: ReportTables, folder: Path) -> dict[st
             figures.transition_profile(found.profile, inputs.settings, models),
             "Mean difference of NLL between wrong and right clip over time from the transition, one panel a task.",
         ),
+        "models_by_tokenizer": (
+            figures_of_groups.models_by_tokenizer(inputs, found.accuracy),
+            "Accuracy of each model with its interval, marked by tokenizer, published models hollow, one panel a task; "
+            "the numbers are in the table of accuracies.",
+        ),
+        **{
+            name: (
+                chart,
+                "Accuracy over the steps of each series with bands, one panel a task; see tables/learning.",
+            )
+            for name, chart in figures_of_groups.learning_curves(found.learning).items()
+        },
     }
     return {
         name: render(name, chart, alt_text, folder) for name, (chart, alt_text) in drawings.items() if chart is not None
@@ -195,8 +230,11 @@ def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, An
         "models": {name: asdict(entry) for name, entry in inputs.models.items()},
         "judges": {name: asdict(entry) for name, entry in inputs.judges.items()},
         "chosen_judges": chosen_judges(found.judges),
-        "human_topline": {task: asdict(entry) for task, entry in inputs.human_topline.items()},
+        "human_topline": {task: [asdict(entry) for entry in entries] for task, entries in inputs.human_topline.items()},
+        "published_source": inputs.published_source,
         "accuracy": ranked.to_dicts(),
         "judging": found.model_judging.filter(pl.col("source") == "model").to_dicts(),
+        "gap": found.gap.to_dicts(),
+        "best_steps": found.best_steps.to_dicts(),
         "agreement": found.agreement.filter(pl.col("primary") & pl.col("chosen")).to_dicts(),
     }

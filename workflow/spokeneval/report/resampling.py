@@ -2,9 +2,10 @@
 
 Conventions
 -----------
-- `values` is (n_items, n_cells), NaN where an item has none in a cell; a cell's mean is over its own items.
+- `values` is (n_items, n_cells), NaN where an item has none in a cell; a cell's mean is over its own items, or, where a
+  benchmark averages so (`averaging` 'clusters'), over the means of its clusters.
 - Whole clusters are drawn with replacement, the same draws for every cell, so that cells can be compared; the
-  interval is the percentile interval of the mean over the items drawn (`spokeneval.statistics.intervals` does it
+  interval is the percentile interval of the mean over what was drawn (`spokeneval.statistics.intervals` does it
   for one mean).
 - Where all clusters agree, a bootstrap would print a point, which reads as certainty. Shares of exactly 0 or 1 then get
   Wilson's interval for as many independent observations as there are clusters; anything else (all ties) gets none.
@@ -13,7 +14,9 @@ Conventions
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +24,11 @@ from numpy.typing import NDArray
 from spokeneval.statistics.intervals import wilson
 
 FloatArray = NDArray[np.float64]
+Averaging = Literal["items", "clusters"]
 
 _CELLS_AT_ONCE = 256
+_WEIGHTS_AT_ONCE = 4_000_000
+"""Entries of the (draws, clusters) weights held at a time: 32 MB."""
 
 
 class Means(NamedTuple):
@@ -38,6 +44,13 @@ class Means(NamedTuple):
     note: list[str | None]
 
 
+class _Totals(NamedTuple):
+    """What a mean is made of, (n_codes, n_cells) each: its mean is sum(sums) / sum(counts)."""
+
+    sums: FloatArray
+    counts: FloatArray
+
+
 def cluster_means(
     values: FloatArray,
     clusters: NDArray[np.int64],
@@ -46,33 +59,27 @@ def cluster_means(
     seed: int,
     confidence: float = 0.95,
     shares: bool = True,
+    averaging: Averaging = "items",
 ) -> Means:
     """Means of the columns with percentile cluster-bootstrap intervals.
 
     values: (n_items, n_cells); clusters: (n_items,) any integers. Shares are in [0, 1].
     """
-    n_items, n_cells = values.shape
-    _, codes = np.unique(clusters, return_inverse=True)
-    n_codes = int(codes.max()) + 1 if n_items else 0
-    present = ~np.isnan(values)
-    sums, counts = np.zeros((n_codes, n_cells)), np.zeros((n_codes, n_cells))
-    np.add.at(sums, codes, np.where(present, values, 0.0))
-    np.add.at(counts, codes, present.astype(np.float64))
-    n = counts.sum(axis=0).astype(np.int64)
-    n_clusters = (counts > 0).sum(axis=0).astype(np.int64)
+    _, n_cells = values.shape
+    items = _totals(values, clusters, "items")
+    totals = items if averaging == "items" else _of_clusters(items)
+    n = items.counts.sum(axis=0).astype(np.int64)
+    n_clusters = (items.counts > 0).sum(axis=0).astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = sums.sum(axis=0) / counts.sum(axis=0)
+        mean = totals.sums.sum(axis=0) / totals.counts.sum(axis=0)
+        by_cluster = items.sums / items.counts
     low, high = np.full(n_cells, np.nan), np.full(n_cells, np.nan)
-    if n_codes >= 2:
-        weights = np.random.default_rng(seed).multinomial(n_codes, np.full(n_codes, 1 / n_codes), size=n_draws)
+    if len(items.sums) >= 2:
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         for start in range(0, n_cells, _CELLS_AT_ONCE):
             cells = slice(start, start + _CELLS_AT_ONCE)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                draws = (weights @ sums[:, cells]) / (weights @ counts[:, cells])
-            low[cells], high[cells] = _quantiles(draws, tails)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        by_cluster = sums / counts
+            of_cells = _Totals(totals.sums[:, cells], totals.counts[:, cells])
+            low[cells], high[cells] = _quantiles(_draw(of_cells, n_draws, seed), tails)
     spread = np.nan_to_num(
         np.fmax.reduce(by_cluster, axis=0, initial=-np.inf) - np.fmin.reduce(by_cluster, axis=0, initial=np.inf)
     )
@@ -95,6 +102,74 @@ def cluster_means(
     return Means(mean, low, high, n, n_clusters, note)
 
 
+def draw_means(
+    values: FloatArray, clusters: NDArray[np.int64], *, n_draws: int, seed: int, averaging: Averaging = "items"
+) -> FloatArray:
+    """(n_draws, n_cells) means of the columns over whole clusters drawn with replacement; NaN where none was drawn.
+
+    The draws are those of `cluster_means` for the same items, so that differences of columns are paired.
+    """
+    return _draw(_totals(values, clusters, averaging), n_draws, seed)
+
+
+def means_of(values: FloatArray, clusters: NDArray[np.int64], averaging: Averaging) -> FloatArray:
+    """(n_cells,) means of the columns; NaN where a column is empty."""
+    totals = _totals(values, clusters, averaging)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(totals.sums.sum(axis=0) / totals.counts.sum(axis=0))
+
+
+def _totals(values: FloatArray, clusters: NDArray[np.int64], averaging: Averaging) -> _Totals:
+    n_items, n_cells = values.shape
+    _, codes = np.unique(clusters, return_inverse=True)
+    n_codes = int(codes.max()) + 1 if n_items else 0
+    present = ~np.isnan(values)
+    sums, counts = np.zeros((n_codes, n_cells)), np.zeros((n_codes, n_cells))
+    np.add.at(sums, codes, np.where(present, values, 0.0))
+    np.add.at(counts, codes, present.astype(np.float64))
+    totals = _Totals(sums, counts)
+    return totals if averaging == "items" else _of_clusters(totals)
+
+
+def _of_clusters(items: _Totals) -> _Totals:
+    """Each cluster with an item counts once, with its mean."""
+    seen = items.counts > 0
+    return _Totals(np.divide(items.sums, items.counts, out=np.zeros_like(items.sums), where=seen), seen.astype(float))
+
+
+def _draw(totals: _Totals, n_draws: int, seed: int) -> FloatArray:
+    n_codes, n_cells = totals.sums.shape
+    draws = np.empty((n_draws, n_cells))
+    start = 0
+    for weights in _weights(n_codes, n_draws, seed):
+        rows = slice(start, start + len(weights))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            draws[rows] = (weights @ totals.sums) / (weights @ totals.counts)
+        start += len(weights)
+    return draws
+
+
+def _weights(n_codes: int, n_draws: int, seed: int) -> Iterator[FloatArray]:
+    """How often each cluster is drawn, (some draws, n_codes) at a time."""
+    if n_codes * n_draws <= _WEIGHTS_AT_ONCE:
+        yield _kept_weights(n_codes, n_draws, seed)
+        return
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _WEIGHTS_AT_ONCE // n_codes)
+    for start in range(0, n_draws, at_once):
+        yield _multinomial(rng, n_codes, min(at_once, n_draws - start))
+
+
+@lru_cache(maxsize=4)
+def _kept_weights(n_codes: int, n_draws: int, seed: int) -> FloatArray:
+    """Many tables of one report draw the same clusters: drawing takes longer than the products."""
+    return _multinomial(np.random.default_rng(seed), n_codes, n_draws)
+
+
+def _multinomial(rng: np.random.Generator, n_codes: int, n_draws: int) -> FloatArray:
+    return rng.multinomial(n_codes, np.full(n_codes, 1 / n_codes), size=n_draws).astype(np.float64)
+
+
 def _quantiles(draws: FloatArray, tails: list[float]) -> FloatArray:
     """Quantiles of the columns; draws that hold no item of a cell (NaN) are left out of that cell."""
     empty = np.isnan(draws)
@@ -106,3 +181,13 @@ def _quantiles(draws: FloatArray, tails: list[float]) -> FloatArray:
         if len(column):
             found[:, cell] = np.quantile(column, tails)
     return found
+
+
+def interval_of(draws: FloatArray, confidence: float) -> tuple[float | None, float | None]:
+    """The percentile interval of (n_draws,) values; (None, None) where all are equal, or a bound is not finite."""
+    found = draws[~np.isnan(draws)]
+    if not len(found) or np.all(found == found[0]):
+        return None, None
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return (float(low), float(high)) if np.isfinite(low) and np.isfinite(high) else (None, None)

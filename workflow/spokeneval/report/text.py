@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+PUBLISHED_MARK = "\u2020 "
+"""Before the name of every published model: a dagger, so that no row is taken for an own one."""
+
 
 def percent(share: float | None) -> str:
     """0.7125 -> '71.2'; '-' where there is no value."""
@@ -58,3 +61,16 @@ def listed(names: list[str], most: int = 6) -> str:
     if len(names) > most:
         return ", ".join(names[:most]) + f" and {len(names) - most} more"
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}" if names else ""
+
+
+def points(difference: float | None) -> str:
+    """0.052 -> '+5.2'; '-' where there is no value."""
+    if difference is None:
+        return "-"
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def p_value(p: float | None) -> str:
+    """'0.0213', '< 0.0001'; '-' where there is none."""
+    return "-" if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"

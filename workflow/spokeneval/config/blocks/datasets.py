@@ -94,11 +94,15 @@ class ZeroSpeechBlock(DatasetBlock):
     """sWUGGY and sBLIMP of the ZeroSpeech benchmark."""
 
     kind: Literal["zerospeech"]
-    path: DatasetPath = Field(description="folder with gold.csv and wavs, or of parquet files, or a name on the hub")
+    path: DatasetPath = Field(
+        description="folder with gold.csv and WAV files, of parquet files, of numbered WAV files, or a name on the hub"
+    )
     revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
     part: Literal["lexical", "syntactic"] = Field(description="lexical (sWUGGY) or syntactic (sBLIMP)")
     averaging: Literal["official", "micro"] = Field(
-        "official", description="official: over the voices of an id, then over ids; micro: over all pairs (slamkit)"
+        "official",
+        description="official: over the voices of an id, then over ids; micro: over all pairs (slamkit). Both are the "
+        "same where there is no gold.csv",
     )
 
 
@@ -106,16 +110,18 @@ class StoryClozeBlock(DatasetBlock):
     """Spoken StoryCloze: sStoryCloze, tStoryCloze."""
 
     kind: Literal["storycloze"]
-    path: DatasetPath = Field(description="folder of wavs or of parquet files, or a name on the hub")
+    path: DatasetPath = Field(description="folder of numbered WAV files or of parquet files, or a name on the hub")
     revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
-    task: str = Field(description="name of the task: sStoryCloze or tStoryCloze")
+    task: str = Field(description="its name in tables: sStoryCloze or tStoryCloze")
 
 
 class StoredLossesDatasetBlock(DatasetBlock):
     """Items of published per-token losses whose audio is not here."""
 
     kind: Literal["stored_losses"]
-    path: DatasetPath = Field(description="folder of JSON lines or parquet files in the SALMon_<model> layout, or a file")
+    path: DatasetPath = Field(
+        description="folder of JSON lines or parquet files in the SALMon_<model> layout, or a file"
+    )
     revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
     tasks: tuple[str, ...] | None = Field(None, description="tasks; all that are there if null")
     transitions: dict[str, Literal["prefix", "half", "none"]] = Field(

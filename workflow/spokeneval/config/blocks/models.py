@@ -149,21 +149,34 @@ class GSLMBlock(LoadedBlock):
 
 
 class MoshiBlock(LoadedBlock):
-    """Moshi: one stream of a dialogue is the clip, the other is silence."""
+    """Moshi: the clip is Moshi's own stream of a dialogue, the user is silent."""
 
     kind: Literal["moshi"]
-    stream: Literal["moshi", "user"] = Field("moshi", description="stream that holds the clip")
+    silence_codes: tuple[NonNegativeInt, ...] | None = Field(
+        None, description="the user's code in each codebook, at every step; the checkpoint's own codec's if null"
+    )
+    text_pad: NonNegativeInt = Field(3, description="id of the text stream, at every step; padding as published")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_stream_is_scored(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "stream" in values:
+            raise ValueError(
+                "`stream` is no choice: transformers' Moshi predicts its own stream only, so a clip in the user's "
+                "stream cannot be scored; take the key away"
+            )
+        return values
 
 
 class CSMBlock(LoadedBlock):
     """CSM: the clip as one turn of one speaker, without text."""
 
     kind: Literal["csm"]
-    speaker: int = Field(0, description="number of the speaker in the text part of the turn")
+    speaker: NonNegativeInt = Field(0, description="number of the speaker in the text part of the turn")
 
 
 class StoredLayoutBlock(Block):
-    """Where the losses lie in an array of an external model; the defaults are those of the published Llama-Mimi ones."""
+    """Where the losses lie in an external model's arrays; the defaults are those of the published Llama-Mimi ones."""
 
     n_leading: NonNegativeInt = Field(1, description="marks before the first unit that are scored")
     n_trailing: NonNegativeInt = Field(1, description="marks after the last unit that are scored")

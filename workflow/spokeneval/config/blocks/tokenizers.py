@@ -30,7 +30,7 @@ class HubertKMeansBlock(Block):
     codebook: ResourcePath = Field(description="safetensors file with `centroids` (docs/models.md: how to convert)")
     layer: PositiveInt = Field(description="transformer layer whose output is quantised, counted from 1")
     padding: Literal["textless", "slamkit"] = Field(
-        "textless", description="textless: none; slamkit: 40 zeros at each end, so that a clip has one frame more"
+        "textless", description="textless: none; slamkit: 40 zeros at each end (a frame more for some lengths)"
     )
     deduplicate: bool = Field(True, description="merge runs of equal units")
     device: str = Field("cpu", description="cpu, cuda, cuda:1 ...")
@@ -76,7 +76,7 @@ class PrecomputedBlock(Block):
 
     kind: Literal["precomputed"]
     codes: OptionalResourcePath = Field(
-        None, description="CSV, JSON lines or parquet of codes by item and role (docs/external-models.md); null where none are needed"
+        None, description="table of codes by item and role (docs/external-models.md); null where none are needed"
     )
     sample_rate: PositiveInt = Field(description="Hz of the audio that was encoded")
     hop_samples: PositiveInt = Field(description="samples a frame")
