@@ -57,7 +57,7 @@ class Units:
 def published(config: dict[str, Any], normalised: bool = True) -> Tensors:
     """Random tensors under the published names."""
     torch.manual_seed(0)
-    tensors: Tensors = {"dict.weight": torch.randn(N_UNITS, SIZE)}
+    tensors: Tensors = {"dict.weight": torch.randn(config["num_embeddings"], SIZE)}
     if config.get("multispkr"):
         tensors["spkr.weight"] = torch.randn(config["num_speakers"], SIZE)
     if config.get("multistyle"):

@@ -19,13 +19,13 @@ def clip(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
     return (0.3 * np.random.default_rng(seed).standard_normal(n_samples)).astype(np.float32)
 
 
-def small_mimi(**more: Any) -> MimiModel:
-    """1,920 samples a frame, 6 codebooks of 64."""
+def small_mimi(n_codes: int = N_CODES, n_codebooks: int = N_MIMI, **more: Any) -> MimiModel:
+    """1,920 samples a frame."""
     torch.manual_seed(0)
     widths = {"hidden_size": 32, "num_filters": 4, "intermediate_size": 32, "upsample_groups": 32}
-    codebooks = {"codebook_size": N_CODES, "codebook_dim": 16, "vector_quantization_hidden_dimension": 16}
+    codebooks = {"codebook_size": n_codes, "codebook_dim": 16, "vector_quantization_hidden_dimension": 16}
     attention = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
-    model = MimiModel(MimiConfig(num_quantizers=N_MIMI, **widths, **codebooks, **attention, **more)).eval()
+    model = MimiModel(MimiConfig(num_quantizers=n_codebooks, **widths, **codebooks, **attention, **more)).eval()
     for name, values in model.named_buffers():
         if name.endswith("embed_sum"):
             values.copy_(torch.randn_like(values))

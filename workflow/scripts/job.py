@@ -28,6 +28,7 @@ def run(snakemake, function_name):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[name] = threads
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # jobs read the cache that `make fetch` has filled, never the network
     log = open(snakemake.log[0], "w", buffering=1)  # noqa: SIM115 (open until the process ends)
     sys.stderr = _Tee(log, sys.__stderr__)
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
