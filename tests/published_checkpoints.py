@@ -19,13 +19,15 @@ from safetensors.numpy import save_file
 from slamkit_layout import slamkit_checkpoint
 from test_models_gslm import write as write_gslm
 from test_vocoders_unit_hifigan import ONE_VOICE, published, written
-from text_tokenizers import WORDS, with_codes
-from tiny_codecs import small_mimi
+from text_tokenizers import WORDS, sentencepiece_like, with_codes
+from tiny_codecs import small_encodec, small_mimi
 from tiny_models import random_model, save
 from transformers import HubertConfig, HubertModel
 from workflow_project import ROOT
 
 from spokeneval.audio import read_recording, resample
+from spokeneval.tokenizers.base import Codes
+from spokeneval.tokenizers.streams import merge_streams
 
 torch.set_num_threads(1)
 RATE = 16000
@@ -119,6 +121,13 @@ HUB: dict[str, Callable[[Path], Path]] = {
 }
 
 
+def spiritlm(folder: Path) -> Path:
+    names = ["[Text]", "[Speech]"]
+    names += [f"[{name}{i}]" for name, n in (("Hu", 501), ("Pi", 64), ("St", 100)) for i in range(n)]
+    sentencepiece_like(folder, names, added=True)
+    return save(random_model("llama", len(WORDS) + 1 + len(names), n_positions=1024), folder)
+
+
 # ------------------------------------------------------------ what a person brings
 
 
@@ -155,7 +164,77 @@ def _features(model: HubertModel, layer: int) -> np.ndarray:
     return np.concatenate([model(x, output_hidden_states=True).hidden_states[layer][0].numpy() for x in waveforms])
 
 
+def write_beyond_the_example(folder: Path, n_items: int) -> dict[str, dict]:
+    """SpiritLM with codes that were made elsewhere, and a language model over EnCodec: blocks by section."""
+    spiritlm(folder / "spirit-lm-expressive")
+    save(small_encodec(), folder / "encodec")
+    save(random_model("gpt2", 1 + 2 * 64, n_positions=1024), folder / "encodec-lm")
+    pl.DataFrame(_spirit_codes(n_items)).write_parquet(folder / "spirit_codes.parquet")
+    return {
+        "tokenizers": {
+            "spirit": {
+                "kind": "precomputed", "codes": "checkpoints/spirit_codes.parquet", "sample_rate": 16000,
+                "hop_samples": 640, "codebook_sizes": [501, 64, 100], "asynchronous": True, "deduplicated": True,
+                "codebook_names": ["hubert", "pitch", "style"],
+            },
+            "encodec-2": {"kind": "encodec", "path": "checkpoints/encodec", "n_codebooks": 2},
+        },
+        "models": {
+            "spiritlm-expressive": {
+                "path": "checkpoints/spirit-lm-expressive", "tokenizer": "spirit", "family": "spiritlm",
+                "convention": "spiritlm-expressive",
+            },
+            "encodec-lm": {
+                "path": "checkpoints/encodec-lm", "tokenizer": "encodec-2", "vocoder": "mimi",
+                "sequence": {"offset": 1, "bos": 0}, "decoding": {"new_s": 0.6},
+            },
+        },
+    }  # fmt: skip
+
+
+def _spirit_codes(n_items: int) -> list[dict]:
+    """Random events of units (25 Hz), pitch (12.5 Hz) and style (1 Hz), as long as the clips of `salmon`."""
+
+    def stream(rng: np.random.Generator, n_frames: int, size: int, longest: int, shortest: int = 1) -> Codes:
+        lengths = []
+        while sum(lengths) < n_frames:
+            lengths.append(int(rng.integers(shortest, longest + 1)))
+        lengths[-1] -= sum(lengths) - n_frames
+        codes = rng.integers(0, size, (len(lengths), 1)).astype(np.int32)
+        return Codes(codes, np.array(lengths, np.int32))
+
+    rows = []
+    for task in TASKS:
+        for item in range(n_items):
+            cut = transition(task, item)
+            seconds = {"positive": 3.0, "negative": 3.0}
+            if cut is not None:
+                after = 3.0 - cut / RATE
+                seconds |= {"prompt": cut / RATE, "continuation_positive": after, "continuation_negative": after}
+            for role, length in seconds.items():
+                n = int(length * 25)
+                # A clip has the same codes wherever it stands: a positive knows nothing of the cut.
+                rng = np.random.default_rng([item, 0 if role == "positive" else cut or 1, len(role)])
+                streams = [stream(rng, n, 501, 4), stream(rng, n, 64, 6, 2), stream(rng, n, 100, 25, 25)]
+                events = merge_streams(streams, order=(2, 1, 0))
+                rows.append(
+                    {
+                        "task": task, "index": item, "role": role, "codes": events.codes[:, 0].tolist(),
+                        "durations": events.durations.tolist(), "codebooks": events.codebooks.tolist(),
+                        "starts": events.starts.tolist(),
+                    }
+                )  # fmt: skip
+    return rows
+
+
 # ------------------------------------------------------------ SALMon from real speech
+
+
+def transition(task: str, item: int) -> int | None:
+    """Samples at 16 kHz."""
+    if task.endswith("alignment"):
+        return None
+    return 24000 if task == "rir_consistency" else 20000 + 1000 * item
 
 
 def speech(n_seconds: float, speaker: str, number: int) -> np.ndarray:
@@ -174,8 +253,8 @@ def salmon(n_items: int) -> dict[str, bytes]:
         rows = []
         for item in range(n_items):
             positive, other = speech(3.0, "BOB", item), speech(3.0, "WITCH", item)
-            cut = 24000 if task == "rir_consistency" else 20000 + 1000 * item
-            negative = other if task.endswith("alignment") else np.r_[positive[:cut], other[cut:]]
+            cut = transition(task, item) or 0
+            negative = np.r_[positive[:cut], other[cut:]]
             sides = {"positive_audio": positive, "negative_audio": negative}
             audio = {side: {"bytes": wav_bytes(pcm), "path": f"{item}.wav"} for side, pcm in sides.items()}
             rows.append({"task": task, "ind": item, **audio})

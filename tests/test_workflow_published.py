@@ -1,6 +1,7 @@
 """examples/salmon/config.yaml as it stands: pinned, fetched and run, on small weights in the published formats.
 
-A hub on this machine serves what the file names; two cores take the place of the GPUs.
+SpiritLM (codes made elsewhere) and a model over EnCodec are added to it. A hub on this machine serves what the file
+names; two cores take the place of the GPUs.
 """
 
 import json
@@ -13,12 +14,12 @@ import polars as pl
 import pytest
 import yaml
 from fake_hub import COMMIT, FakeHub, serve
-from published_checkpoints import HUB, TASKS, salmon, write_local
+from published_checkpoints import HUB, TASKS, salmon, write_beyond_the_example, write_local
 from workflow_project import ROOT, Project
 
 pytestmark = pytest.mark.workflow
 N_ITEMS = 2
-HEARD = ("twist-350m", "llama-mimi-1.3b", "moshi", "csm-1b")
+HEARD = ("twist-350m", "llama-mimi-1.3b", "moshi", "csm-1b", "encodec-lm")
 """One model of each way to be heard; the others are scored only, to save time."""
 
 
@@ -44,6 +45,8 @@ def finished(tmp_path_factory):
             done = command_line(project, command, HF_ENDPOINT=hub.endpoint)
             assert done.returncode == 0, done.stdout + done.stderr
     config = yaml.safe_load(path.read_text())
+    for section, blocks in write_beyond_the_example(project.folder / "checkpoints", N_ITEMS).items():
+        config[section] |= blocks
     for name, block in config["models"].items():
         if name not in HEARD:
             block.pop("vocoder", None)
@@ -74,7 +77,7 @@ def command_line(project, command, **environment):
 
 def test_every_family_is_scored_on_every_item_of_every_task(finished):
     names = list(finished.config["models"])
-    assert len(names) == 11
+    assert len(names) == 13
     for name in names:
         scores = pl.read_parquet(finished.folder / f"results/salmon/evaluators/{name}.parquet")
         found = scores.filter((pl.col("evaluator") == "global") & (pl.col("convention") == "default"))
@@ -89,6 +92,7 @@ def test_conventions_named_after_scripts_have_rows_of_their_own(finished):
         "slam": {"default", "slamkit", "slamkit-sum"},
         "llama-mimi-1.3b": {"default", "llama-mimi-salmon"},
         "moshi": {"default"},
+        "spiritlm-expressive": {"default", "sum", "legal"},
     }
     for name, conventions in expected.items():
         scores = pl.read_parquet(finished.folder / f"results/salmon/evaluators/{name}.parquet")
@@ -112,6 +116,14 @@ def test_models_are_heard_through_codecs_and_through_the_unit_vocoder(finished):
             assert all(0.6 <= length < 0.7 for length in seconds), (name, seconds)
         judged = pl.read_parquet(finished.folder / f"results/salmon/judging/{name}/resemblyzer.parquet")
         assert judged.filter(pl.col("source") == "model").height == N_ITEMS
+
+
+def test_streams_of_different_rates_are_scored_as_codebooks_of_their_own(finished):
+    scores = pl.read_parquet(finished.folder / "results/salmon/evaluators/spiritlm-expressive.parquet")
+    found = scores.filter(pl.col("evaluator") == "global", pl.col("convention") == "default")
+    counts = {book: part["n_scored_positive"].sum() for (book,), part in found.group_by("codebooks")}
+    assert counts["all"] == counts["0"] + counts["1"] + counts["2"] + len(TASKS) * N_ITEMS  # and [Speech], once a clip
+    assert counts["0"] > counts["1"] > counts["2"] == len(TASKS) * N_ITEMS * 3  # one style a second
 
 
 def test_models_with_one_tokenizer_share_its_codes(finished):
