@@ -17,6 +17,8 @@ from fake_hub import COMMIT, FakeHub, serve
 from published_checkpoints import HUB, TASKS, salmon, write_beyond_the_example, write_local
 from workflow_project import ROOT, Project
 
+from spokeneval.evaluators.reduction import NO_CLEAN_PROMPT
+
 pytestmark = pytest.mark.workflow
 N_ITEMS = 2
 HEARD = ("twist-350m", "llama-mimi-1.3b", "moshi", "csm-1b", "encodec-lm")
@@ -83,7 +85,11 @@ def test_every_family_is_scored_on_every_item_of_every_task(finished):
         found = scores.filter((pl.col("evaluator") == "global") & (pl.col("convention") == "default"))
         found = found.filter(pl.col("codebooks") == "all")
         assert found.group_by("task").len().sort("task").rows() == [(task, N_ITEMS) for task in sorted(TASKS)], name
-        assert set(scores["status"]) == {"ok"}, (name, scores.filter(pl.col("status") != "ok")["reason"].unique())
+        failed = scores.filter(pl.col("status") != "ok")
+        # Styles last a second, and one that covers the cut is read before the prompt ends.
+        absent = failed.filter(pl.col("reason").str.contains(NO_CLEAN_PROMPT))
+        assert len(failed) == len(absent), (name, failed["reason"].unique())
+        assert len(absent) == 0 or name == "spiritlm-expressive"
 
 
 def test_conventions_named_after_scripts_have_rows_of_their_own(finished):

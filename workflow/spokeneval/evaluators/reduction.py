@@ -34,6 +34,8 @@ EVALUATOR_NAMES = (
 )
 CONTROL_NAMES = ("placebo", "placebo_window")
 """Computed beside the evaluators, always: what a score is worth before anything has changed."""
+NO_CLEAN_PROMPT = "no token of the prompt is predicted before a code of the continuation is known"
+"""Why an item has no placebo where all of its prompt tokens straddle: it is absent, and nothing failed."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ Conventions
 - A placebo leaves out prompt tokens that a step predicted when a code of the continuation was already known or
   predicted beside it (delayed codebooks): they are `straddling`. Its ties count 0.5 under any reduction, for a tie is
   what it should give.
+- Where codebooks are events of their own rates, a long event that covers the cut is read before the prompt ends: a
+  placebo may have no token left. Its row says so, and the report counts it as absent, not as failed.
 - Every item has a row for all that its task has. What cannot be computed is a failed row with its reason; n_scored and
   seconds of the norms are those of the conditional term.
 - Sources: arXiv 2601.06329 (localized, normalised, windowed), arXiv 2409.07437 (global, ties).
@@ -37,7 +39,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from spokeneval.evaluators.positions import Bools, Ints, Items, Objects, Positions, StoredPositions, first_difference
-from spokeneval.evaluators.reduction import CONTROL_NAMES, EvaluatorSettings, Reduction, exact_seconds
+from spokeneval.evaluators.reduction import CONTROL_NAMES, NO_CLEAN_PROMPT, EvaluatorSettings, Reduction, exact_seconds
 from spokeneval.evaluators.view import View, in_both, view_of
 from spokeneval.evaluators.windows import Scores, first_tokens, from_bound, score, sliding_maximum, within
 from spokeneval.tables import EVALUATORS, FAILED, OK
@@ -361,6 +363,8 @@ def _why_failed(i: int, items: Items, cell: _Cell, scores: Scores, reason: Objec
             return f"{member}: {reason[row]}"
     for row, member in ((2 * i, "positive"), (2 * i + 1, "negative")):
         if scores.n_scored[row] == 0:
+            if cell.evaluator in CONTROL_NAMES:
+                return f"{member}: {NO_CLEAN_PROMPT}{'' if cell.window_s is None else f' (last {cell.window_s:g} s)'}"
             where = "" if cell.window_s is None else f" in the window of {cell.window_s:g} s"
             return f"{member}: no token is counted{where}"
     row = 2 * i if not np.isfinite(scores.score[2 * i]) else 2 * i + 1

@@ -3,7 +3,7 @@
 Conventions: a row that failed is counted here and nowhere averaged. Continuations that exist but cannot be judged
 (empty, silent, too short) are listed too; judges count them as wrong. A reason's numbers and ids are blanked for
 grouping only. Evaluators that a model cannot have, because of what its losses from files lack, are absent: one line
-each of kind 'absent', which is no failed row.
+each of kind 'absent', which is no failed row; and so are placebos of items all of whose prompt tokens straddle.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from spokeneval import tables
+from spokeneval.evaluators.reduction import NO_CLEAN_PROMPT
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.schemas import FAILURES
 
@@ -38,7 +39,11 @@ def failures_table(
     judged = judging.filter(pl.col("status") != tables.OK)
     frames = [
         _failed(pairs, "pairs", inputs.dataset),
-        _failed(scores.filter(pl.col("role") != "baseline"), "evaluators", pl.col("model")),
+        _failed(scores.filter(pl.col("role") != "baseline"), "evaluators", pl.col("model")).with_columns(
+            kind=pl.when(pl.col("reason").str.contains(NO_CLEAN_PROMPT, literal=True))
+            .then(pl.lit("absent"))
+            .otherwise(pl.col("kind"))
+        ),
         _failed(scores.filter(pl.col("role") == "baseline"), "controls", pl.col("model")),
         _failed(judged.filter(pl.col("source") == "prompt"), "qualification", pl.col("judge")),
         _failed(
