@@ -119,6 +119,13 @@ def test_resampling_keeps_the_tone_and_is_the_identity_at_equal_rates():
     assert abs(peak - 440) < 2
 
 
+def test_soxr_hq_is_as_long_as_librosa_makes_it():
+    """88,200 x (24000 / 44100) is 48000.00000000001 in floats: librosa makes one sample more, and Mimi one frame."""
+    two_seconds = np.random.default_rng(0).standard_normal(88_200).astype(np.float32)
+    assert len(audio.resample(two_seconds, 44_100, 24_000, "soxr_hq")) == 48_001
+    assert len(audio.resample(two_seconds, 44_100, 24_000, "soxr_vhq")) == 48_000
+
+
 @pytest.mark.parametrize(("resampler", "quality"), [("soxr_vhq", soxr.VHQ), ("soxr_hq", soxr.HQ)])
 @pytest.mark.parametrize("rates", [(16000, 24000), (22050, 16000)])
 def test_a_resampler_is_the_quality_of_soxr_that_it_names(resampler, quality, rates):

@@ -79,15 +79,34 @@ def test_losses_that_were_changed_are_seen(tmp_path):
     assert {task for task, _ in beyond} == {TASKS[2]}
 
 
-@pytest.mark.parametrize(("name", "n_items", "bound"), [("global", 200, 0), ("windowed_100ms", 200, 4)])
-def test_bounds_are_none_for_global_and_four_of_200(name, n_items, bound):
+@pytest.mark.parametrize(
+    ("name", "n_items", "shares_prompt", "bound"),
+    [
+        ("global", 200, True, 0),
+        ("windowed_100ms", 200, True, 4),
+        ("localized_500ms", 20, True, 4),
+        ("localized_500ms", 1000, True, 20),
+        ("windowed_100ms", 200, False, 0),
+    ],
+)
+def test_bounds_are_none_for_global_and_without_a_prompt_and_four_elsewhere(name, n_items, shares_prompt, bound):
     def with_differing(n: int) -> Compared:
-        return Compared("t", name, n_items, dict.fromkeys(range(n), ""), 50.0, 50.0)
+        return Compared("t", name, n_items, dict.fromkeys(range(n), ""), 50.0, 50.0, n_items // 2, shares_prompt)
 
     assert with_differing(bound).within
     assert not with_differing(bound + 1).within
-    assert Compared("t", "localized_100ms", 49, {3: ""}, 50.0, 50.0).bound == 0
-    assert Compared("t", "localized_100ms", 50, {3: ""}, 50.0, 50.0).bound == 1
+
+
+def test_a_percentage_that_contradicts_the_items_is_said(tmp_path):
+    folder = write_folder(tmp_path, 10)
+
+    def contradict(verdicts):
+        verdicts[TASKS[0]]["global"]["accuracy_percent"] = 12.5
+
+    edit(folder, "verdicts.json", contradict)
+    compared = check_published(folder)
+    assert f"note: {TASKS[0]}, global: accuracy_percent is 12.5, but" in "\n".join(report_lines(compared))
+    assert all(c.within for c in compared)
 
 
 def test_an_item_that_cannot_be_scored_differs(tmp_path):

@@ -88,7 +88,12 @@ def test_a_convention_by_name_and_in_full_are_one_identity(folder):
         return Stages(loaded, Fingerprints(folder / "lock.json")).likelihood("slam")
 
     named = config()
-    full = config(slam={"convention": None, "sequence": {"offset": 2, "bos": 1, "eos": 1, "unscored": "config_pad"}})
+    full = config(
+        slam={
+            "convention": None,
+            "sequence": {"offset": 2, "bos": 1, "eos": 1, "unscored": "config_pad", "max_context": "unlimited"},
+        }
+    )
     assert likelihood(named) == likelihood(full)
     assert likelihood(named) != likelihood(config(slam={"sequence": {"eos": None}}))
 

@@ -20,6 +20,7 @@ models:
   a: &a {path: "lab/a", tokenizer: mimi, convention: llama-mimi}
   b: {<<: *a, path: lab/b}
   local: {path: here/checkpoint, tokenizer: mimi}
+  dotted: {path: ./elsewhere/checkpoint, tokenizer: mimi}
   pinned: {path: lab/a, revision: ffffffffffffffffffffffffffffffffffffffff, tokenizer: mimi}
 """
 
@@ -34,7 +35,7 @@ def hub():
 def test_names_on_the_hub_get_the_newest_commit_and_the_rest_of_the_file_stays(tmp_path, hub):
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
-    (tmp_path / "here/checkpoint").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
     code, output = spokeneval(tmp_path, hub, "pin")
     assert code == 1
     assert "error: lab/b: there is no such repository, or it is private" in output
@@ -49,8 +50,8 @@ def test_names_on_the_hub_get_the_newest_commit_and_the_rest_of_the_file_stays(t
 def test_once_pinned_nothing_is_asked(tmp_path, hub):
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG.replace("  b: {<<: *a, path: lab/b}\n", ""))
-    assert spokeneval(tmp_path, hub, "pin")[0] == 1  # here/checkpoint is not there and looks like a name
-    (tmp_path / "here/checkpoint").mkdir(parents=True)
+    assert spokeneval(tmp_path, hub, "pin")[0] == 1  # here/checkpoint looks like a name: there is no folder `here`
+    (tmp_path / "here").mkdir()
     before = path.read_text()
     code, output = spokeneval(tmp_path, hub, "pin", HF_HUB_OFFLINE="1")
     assert (code, path.read_text()) == (0, before), output

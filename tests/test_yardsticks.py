@@ -269,12 +269,12 @@ def mimi(tmp_path_factory):
     return folder
 
 
-def llama_mimi(folder, eos="</s>", pad_token=None):
+def llama_mimi(folder, eos="</s>", pad_token=None, bos=True, n_positions=1024):
     """Ids of codes frame by frame, <audio>, </audio> after them; no padding token, as published ones may have none."""
     names = [*(f"<{code}_{q}>" for code in range(N_CODES) for q in range(N_CODEBOOKS)), "<audio>", "</audio>"]
-    with_codes(folder, names, eos=eos, pad=pad_token)
+    with_codes(folder, names, bos=bos, eos=eos, pad=pad_token)
     n_ids = len(WORDS) + len(names)
-    return save(random_model("llama", n_ids, n_positions=1024, num_quantizers=N_CODEBOOKS), folder)
+    return save(random_model("llama", n_ids, n_positions=n_positions, num_quantizers=N_CODEBOOKS), folder)
 
 
 def decoded_at(path, rate):
@@ -314,21 +314,30 @@ def llama_mimi_loss(text, tokenizer, lm, semantic_only):
 
 @pytest.mark.parametrize("semantic_only", [False, True], ids=["llama-mimi-salmon", "llama-mimi-slm21"])
 @pytest.mark.parametrize(
-    ("eos", "padding_is_a_code"),
-    [("</s>", False), ("</audio>", False), ("</s>", True)],
-    ids=["EOS apart", "EOS ends audio", "padding is a code"],
+    ("eos", "padding_is_a_code", "bos", "dtype", "n_positions"),
+    [
+        ("</s>", False, True, "float32", 1024),
+        ("</audio>", False, True, "float32", 1024),
+        ("</s>", True, True, "float32", 1024),
+        ("</s>", False, False, "float32", 1024),
+        ("</s>", False, True, "float16", 1024),
+        ("</s>", False, True, "bfloat16", 1024),
+        ("</s>", False, True, "float32", 500),
+    ],
+    ids=["EOS apart", "EOS ends audio", "padding is a code", "no BOS", "float16", "bfloat16", "beyond the positions"],
 )
 def test_llama_mimi_is_scored_as_in_its_own_evaluation(
-    tmp_path, mimi, speech_at_two_rates, semantic_only, eos, padding_is_a_code
+    tmp_path, mimi, speech_at_two_rates, semantic_only, eos, padding_is_a_code, bos, dtype, n_positions
 ):
     name = "llama-mimi-slm21" if semantic_only else "llama-mimi-salmon"
     settings = find_convention(name)
     codec = Mimi(mimi, N_CODEBOOKS, **settings.tokenizer)
     first = codec.encode(recorded(speech_at_two_rates[1][0])[0]).codes[0, 0]  # that one is at 24 kHz
-    folder = llama_mimi(tmp_path / "lm", eos, f"<{first}_0>" if padding_is_a_code else None)
-    table = ours(speech_at_two_rates, codec, load_lm(folder, codec, name), settings.reductions, tmp_path)[name]
+    folder = llama_mimi(tmp_path / "lm", eos, f"<{first}_0>" if padding_is_a_code else None, bos, n_positions)
+    table = ours(speech_at_two_rates, codec, load_lm(folder, codec, name, dtype), settings.reductions, tmp_path)[name]
 
-    lm, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    lm = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model, extractor = MimiModel.from_pretrained(mimi).eval(), EncodecFeatureExtractor.from_pretrained(mimi)
@@ -348,6 +357,9 @@ def test_llama_mimi_is_scored_as_in_its_own_evaluation(
     assert losses[2][0] == losses[2][1]
     assert verdicts[2] == 0.0  # a tie is wrong: only strictly greater counts
     assert n_frames[3] == 250  # 20 s and no more
+    if not bos:  # sLM21's places count from the first id of the string: codebook 1 then, without the end mark
+        assert [count for count, _ in counts] == [n if semantic_only else 4 * n + 1 for n in n_frames]
+        return
     # Without a padding token the EOS is masked, here or there the end mark; <audio> is scored in SALMon only.
     end = 0 if eos == "</audio>" else 1
     expected = [n + end if semantic_only else 4 * n + 1 + end for n in n_frames]

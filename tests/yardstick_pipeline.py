@@ -69,10 +69,11 @@ def recorded(path):
     return recording.waveform, recording.sample_rate, recording.subtype
 
 
-def load_lm(folder, tokenizer, convention):
+def load_lm(folder, tokenizer, convention, dtype="float32"):
     """As the factory does from `convention: ...`."""
-    block = CausalLMBlock(path=str(folder), tokenizer="t", convention=convention)
-    return CausalUnitLM(folder, tokenizer.info, **block.sequence.model_dump())
+    block = CausalLMBlock(path=str(folder), tokenizer="t", convention=convention, dtype=dtype)
+    sequence = block.sequence.model_dump()
+    return CausalUnitLM(folder, tokenizer.info, dtype=dtype, one_at_a_time=block.one_at_a_time, **sequence)
 
 
 def check(table, losses, verdicts, sums=False):

@@ -8,13 +8,14 @@ Conventions
 - A clip's identity is the sha256 of its integer PCM samples (little-endian int32, after the conversion) and its rate:
   it does not depend on the encoder of the FLAC bytes.
 - Each tokenizer or judge resamples once, from the native rate, with soxr at quality VHQ, or at HQ where a tokenizer
-  says so (what librosa's `soxr_hq` is, but for the zero that librosa may add at the end).
+  says so: librosa's `soxr_hq`, the zero that librosa may add at the end included.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -98,6 +99,10 @@ def resample(waveform: Waveform, from_rate: int, to_rate: int, resampler: Resamp
         return waveform
     quality = resampler.removeprefix("soxr_").upper()
     converted: Waveform = soxr.resample(waveform, from_rate, to_rate, quality=quality).astype(np.float32, copy=False)
+    if resampler == "soxr_hq":
+        # librosa's length, which may be one more: it is taken from a product of floats.
+        n_samples = math.ceil(len(waveform) * (float(to_rate) / from_rate))
+        converted = np.pad(converted[:n_samples], (0, max(0, n_samples - len(converted))))
     return converted
 
 

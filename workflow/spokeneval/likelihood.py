@@ -9,7 +9,9 @@ Conventions
 - The cut frame is the first frame that ends after the transition: the least f with
   (f + 1) * hop / tokenizer rate > transition / clip rate, in integers (the `overlap` rule). Of de-duplicated units
   the run that covers this frame is kept whole.
-- Equal sequences are forwarded once, and equal contexts have equal values (`prefixes`): ties are exact.
+- Equal sequences are forwarded once, and equal contexts have equal values (`prefixes`): ties are exact. A model that is
+  `one_at_a_time` (half precision, where the last bits depend on the batch, beside a script that runs one clip at a
+  time) is forwarded clip by clip, and only whole sequences share their values.
 - Values of one sequence in two batches differ by rounding, at most 1e-4 nats a token in float32.
 - A clip that has no codes, exceeds the context or gives NaN alone is a failed row with its reason. Out of memory halves
   the batch; for one clip alone it is raised, so that the next run tries again.
@@ -122,8 +124,12 @@ def score_dataset(
     store.write(failed)
     report(len(failed))
 
-    index, n_failed_before = _index_of(store, [key for key in keys if key in done], sequences)
-    forward = Halving(model.logprobs, cost=lambda batch: len(batch) * max(len(s.input_ids) for s in batch))
+    alone = bool(getattr(model, "one_at_a_time", False))
+    index, n_failed_before = _index_of(store, [key for key in keys if key in done], sequences, share=not alone)
+    forward = Halving(
+        _one_by_one(model) if alone else model.logprobs,
+        cost=lambda batch: len(batch) * max(len(sequence.input_ids) for sequence in batch),
+    )
     missing = set(sequences) - done
     n_forwarded = n_failed = 0
     for batch in unfinished(list(sequences), lambda key: len(sequences[key].input_ids), max_batch_tokens, missing):
@@ -148,6 +154,10 @@ def score_dataset(
     )
 
 
+def _one_by_one(model: SpokenLM) -> Callable[[Sequence[ScoredSequence]], list[LogProbs]]:
+    return lambda batch: [model.logprobs([sequence])[0] for sequence in batch]
+
+
 def _sequence(model: SpokenLM, key: Key, tokens: EncodedClips) -> ScoredSequence:
     clip_id, context, cut = key
     codes = tokens[clip_id]
@@ -157,10 +167,10 @@ def _sequence(model: SpokenLM, key: Key, tokens: EncodedClips) -> ScoredSequence
 
 
 def _index_of(
-    store: PartStore, done: Sequence[Key], sequences: Mapping[Key, ScoredSequence]
+    store: PartStore, done: Sequence[Key], sequences: Mapping[Key, ScoredSequence], share: bool
 ) -> tuple[PrefixIndex, int]:
     """The results that the store holds, and how many of its rows failed."""
-    index, n_failed = PrefixIndex(), 0
+    index, n_failed = PrefixIndex(share), 0
     table = store.collect(done)
     names = [*LIKELIHOOD.key, "status", "logprob", "logprob_legal"]
     for row in pl.DataFrame(table.select(names)).sort(LIKELIHOOD.key).iter_rows(named=True):

@@ -2,7 +2,8 @@
 
 Every value that may be a name on the hub, is no file or folder here and has no `revision` beside it gets the newest
 commit of its default branch, as a line in the file itself: comments and layout stay, and the file says from then on
-what was evaluated. What has a revision is left alone.
+what was evaluated. What has a revision is left alone, and so is a path that begins with `./`, or with a folder that is
+here: a folder that is not there yet must not become somebody's repository of that name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def unpinned(config: Config) -> dict[str, RepoType]:
     for block in (block for section in sections for block in section.values()):
         for value, mark in block.content_paths().values():
             pinned = getattr(block, "revision", None) is not None
-            if mark.hub is not None and not pinned and not Path(value).exists() and HUB_NAME.fullmatch(value):
+            local = Path(value).exists() or Path(value.partition("/")[0]).is_dir()
+            if mark.hub is not None and not pinned and not local and HUB_NAME.fullmatch(value):
                 found[value] = mark.hub
     return found
 

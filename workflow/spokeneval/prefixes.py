@@ -19,6 +19,8 @@ from spokeneval.models.base import LogProbs, ScoredSequence
 class PrefixIndex:
     """Scored sequences in the order of their ids, so that the longest shared prefix is a neighbour's."""
 
+    share: bool = True
+    """False: only whole sequences of equal ids have one value."""
     _names: list[bytes] = field(default_factory=list)
     _scored: list[tuple[ScoredSequence, LogProbs]] = field(default_factory=list)
 
@@ -37,7 +39,7 @@ class PrefixIndex:
         if place < len(self._names) and self._names[place] == name:
             return self._scored[place][1]
         n_shared, known = 0, result
-        for neighbour, values in self._scored[max(0, place - 1) : place + 1]:
+        for neighbour, values in self._scored[max(0, place - 1) : place + 1] if self.share else ():
             n = shared_length(sequence.input_ids, neighbour.input_ids)
             if n > n_shared:
                 n_shared, known = n, values

@@ -12,8 +12,10 @@ Conventions
   sample where a fitted gain no longer holds. Labels: `transition` (given, first difference, half), `transition_gap`
   (none, within 10 ms, above 10 ms, not found); the samples themselves are in `sources`. A gap is no error.
 - The label `prefix` says how far members agree before the transition: equal, up to a gain, differs, or none.
-- A consistency item whose members share no prompt (no first sample; in rooms less than half of the energy up to a gain)
-  fails, as does one whose transition lies outside a clip, or one with a member that is missing or unreadable.
+- A consistency item whose members share no prompt (no first sample; in rooms less than half of the energy up to a
+  gain), and for which none is given, has no transition (label `transition`: none found): `global` and `windowed` score
+  it, all that needs a prompt fails with that reason.
+- An item whose given transition lies outside a clip fails, as does one with a member that is missing or unreadable.
 - Clusters and labels from the generator's metadata where it is there (see `salmon_metadata`); else each item is its own
   cluster. Clusters go to folds 'a' and 'b' in turn.
 """
@@ -94,6 +96,9 @@ def _item(item: Item, sample: Sample) -> Item:
         if item.task in ALIGNMENT:
             return replace(with_audio(item, pair, None), labels={**item.labels, "prefix": "none"})
         cut = (_room_cut if item.task == ROOM else _exact_cut)(sample, pair)
+        if cut is None:
+            labels = {"transition": "none found", "prefix": "none"}
+            return replace(with_audio(item, pair, None), labels={**item.labels, **labels})
         return replace(
             with_audio(item, pair, cut.transition),
             labels={**item.labels, **cut.labels},
@@ -110,26 +115,23 @@ class _Cut:
     sources: dict[str, Any]
 
 
-def _exact_cut(sample: Sample, pair: AudioPair) -> _Cut:
+def _exact_cut(sample: Sample, pair: AudioPair) -> _Cut | None:
+    """None where the members share no sample, or one is the beginning of the other."""
     found = first_difference(pair.positive, pair.negative)
-    if found == 0:
-        raise ItemError("the members differ from the first sample on; expected a shared prompt, sample for sample")
     given = _given(sample, pair)
     if given is None:
-        if found is None:
-            raise ItemError("one member is the beginning of the other; expected continuations that differ")
+        if not found:
+            return None
         return _Cut(found, {"transition": "first difference", "prefix": "equal"}, {"samples": found})
     return _checked(given, "given", found, "equal" if found is None or found >= given else "differs", pair)
 
 
-def _room_cut(sample: Sample, pair: AudioPair) -> _Cut:
+def _room_cut(sample: Sample, pair: AudioPair) -> _Cut | None:
+    """None where one gain explains too little of the wrong member's first quarter."""
     fit = fit_gain_prefix(pair.positive, pair.negative, pair.subtype)
-    if fit.explained < MIN_EXPLAINED:
-        raise ItemError(
-            f"the members share no prompt: one gain explains {100 * fit.explained:.0f} % of the energy of the wrong "
-            f"member's first quarter; expected {100 * MIN_EXPLAINED:.0f} % or more"
-        )
     given = _given(sample, pair)
+    if given is None and fit.explained < MIN_EXPLAINED:
+        return None
     transition, how = (len(pair.positive) // 2, "half") if given is None else (given, "given")
     if np.array_equal(pair.positive[:transition], pair.negative[:transition]):
         prefix = "equal"

@@ -93,7 +93,8 @@ class Items:
 
     def cut_frames(self, info: TokenizerInfo) -> Ints:
         """(n_items,) `cut_frame` of each item; -1 where there is no transition."""
-        frames = self.transition * info.sample_rate // (self.rate * info.hop_samples)
+        rate = np.where(self.has_prompt, self.rate, 1)  # a failed item has none
+        frames = self.transition * info.sample_rate // (rate * info.hop_samples)
         return np.where(self.has_prompt, frames, -1)
 
     def clips(self, positive: str, negative: str) -> list[str | None]:

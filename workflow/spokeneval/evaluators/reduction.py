@@ -67,6 +67,12 @@ class Reduction:
     """Where positions without a time span (<audio>, EOS) are counted, if the model's convention scores them."""
     mark_kinds: tuple[Literal["eos", "mark"], ...] | None = None
     """Which of them: end marks, other marks. None: both where all codebooks are counted, else neither."""
+    places: Literal["all", "from_second_by_frame"] = "all"
+    """Which places of the fed string are counted: all, or 2, 2 + n_codebooks, 2 + 2 n_codebooks ... (the mask of
+    Llama-Mimi's sLM21.py: behind <bos><audio>, codebook 0 and </audio>)."""
+    share_prefix: bool = True
+    """Members of a pair take one value where ids and contexts are identical; False: each its own, as scripts that run
+    one clip at a time have them (half precision differs in the last bits). Placebos always share."""
     first_unit: bool = True
     """False leaves out the first scored unit of every pass (the one that only BOS precedes)."""
     vocabulary: Literal["full", "legal"] = "full"
@@ -113,6 +119,8 @@ class Reduction:
             f"stride {self.stride}; {self.reduce} per {self.unit}; codebooks {codebooks} ({self.codebook_mean}); "
             f"marks {self.marks}{kinds}; first unit {'scored' if self.first_unit else 'left out'}; "
             f"vocabulary {self.vocabulary}; tie {self.tie:g}"
+            + ("" if self.places == "all" else "; places 2, 2 + codebooks ...")
+            + ("" if self.share_prefix else "; prefixes not shared")
         )
 
     def window_tokens(self, window_s: float, info: TokenizerInfo) -> int:
@@ -138,12 +146,12 @@ NAMED = {
         Reduction("legal", vocabulary="legal"),
         Reduction("legal_sum", vocabulary="legal", reduce="sum"),
         # Published scripts; the sequence convention of the same name feeds and scores what the script does.
-        Reduction("salmon-twist"),
-        Reduction("salmon-twist-sum", reduce="sum"),
-        Reduction("slamkit"),
-        Reduction("slamkit-sum", reduce="sum"),
-        Reduction("llama-mimi-salmon", tie=0.0),
-        Reduction("llama-mimi-slm21", codebooks=(0,), mark_kinds=("eos",), tie=0.0),
+        Reduction("salmon-twist", share_prefix=False),
+        Reduction("salmon-twist-sum", reduce="sum", share_prefix=False),
+        Reduction("slamkit", share_prefix=False),
+        Reduction("slamkit-sum", reduce="sum", share_prefix=False),
+        Reduction("llama-mimi-salmon", tie=0.0, share_prefix=False),
+        Reduction("llama-mimi-slm21", places="from_second_by_frame", tie=0.0, share_prefix=False),
         Reduction(
             "authors-2025-10",
             pin="first_difference",

@@ -82,6 +82,7 @@ def view_of(
     codebooks: tuple[int, ...] | None,
     first_unit: bool,
     mark_kinds: tuple[str, ...] | None = None,
+    places: str = "all",
 ) -> View:
     """The tokens of a pass that a reduction counts.
 
@@ -125,6 +126,9 @@ def view_of(
     if mark_kinds is None:
         mark_kinds = ("eos", "mark") if codebooks is None else ()
     counted &= unit | np.isin(column["kind"], [_KINDS[name] for name in mark_kinds])
+    if places == "from_second_by_frame":
+        place = column["step"] + 1  # step i predicts the id at place i + 1
+        counted &= (place >= 2) & ((place - 2) % info.n_codebooks == 0)
     if not first_unit:
         first = np.full(view.n_rows, np.iinfo(np.int64).max)
         np.minimum.at(first, row[unit], positions.place[unit])

@@ -80,6 +80,8 @@ class _Passes(NamedTuple):
     """The stored positions of all passes that the settings ask for."""
 
     full: Positions
+    apart: Positions | None
+    """The same with no value shared between the members of a pair."""
     alone: Positions | None
     """Continuations as files of their own."""
     kept: Positions | None
@@ -91,6 +93,7 @@ class _Passes(NamedTuple):
         alone = items.clips("continuation_positive", "continuation_negative")
         return cls(
             stored.of(members, "full", share=True),
+            None if all(r.share_prefix for r in settings.reductions) else stored.of(members, "full"),
             stored.of(alone, "full") if "retokenise" in settings.unconditional else None,
             stored.of(members, "kept", cuts) if "keep" in settings.unconditional else None,
         )
@@ -105,7 +108,7 @@ class _Evaluation:
         self.items, self.passes, self.info, self.settings, self.reduction = items, passes, info, settings, reduction
         self.frames_per_s = info.frame_rate
         self.rate = np.repeat(items.rate, 2)
-        self.full = self._view(passes.full)
+        self.full = self._view(passes.full if reduction.share_prefix or passes.apart is None else passes.apart)
         prompted = np.repeat(items.has_prompt, 2)
         self.transition = np.where(prompted, np.repeat(items.transition, 2) * info.sample_rate, _FAR)
         """(n_rows,) ticks"""
@@ -126,6 +129,7 @@ class _Evaluation:
             codebooks=r.codebooks,
             first_unit=r.first_unit,
             mark_kinds=r.mark_kinds,
+            places=r.places,
         )
 
     def _after(self, view: View) -> Bools:
@@ -189,7 +193,7 @@ class _Evaluation:
         scores, _ = self._score(self.full, mask)
         yield _Cell(name, window_s, None, self._codebooks), scores, self.full.reason
         chosen = self.reduction.codebooks or tuple(range(self.info.n_codebooks))
-        if self.settings.per_codebook and len(chosen) > 1:
+        if self.settings.per_codebook and len(chosen) > 1 and self.reduction.places == "all":
             _, by_codebook = self._score(self.full, units)
             for codebook in chosen:
                 yield _Cell(name, window_s, None, str(codebook)), by_codebook[codebook], self.full.reason
@@ -245,7 +249,7 @@ class _Evaluation:
             yield _Cell("localized_norm", window_s, "keep", self._codebooks), self._score(difference, mask)[0], reason
 
     def _placebos(self) -> Iterator[tuple[_Cell, Scores, Objects]]:
-        view, r = self.full, self.reduction
+        view, r = self._view(self.passes.full), self.reduction
         # Of all codebooks: a code that is not counted was known to later predictions all the same.
         every = view_of(
             self.passes.full, self.rate, self.info, vocabulary=r.vocabulary, codebooks=None, first_unit=True

@@ -19,7 +19,14 @@ import torch
 from spokeneval.errors import ConfigError, ItemError
 from spokeneval.models.base import Decoding, LogProbs, Prompt, ScoredSequence
 from spokeneval.models.decoding import generate
-from spokeneval.models.loading import LoadOptions, check_causal, load_causal_lm, max_positions, n_input_ids
+from spokeneval.models.loading import (
+    LoadOptions,
+    check_causal,
+    has_learned_positions,
+    load_causal_lm,
+    max_positions,
+    n_input_ids,
+)
 from spokeneval.models.scoring import score_batch
 from spokeneval.models.token_lookup import load_text_tokenizer, lookup_vocabulary
 from spokeneval.models.vocabulary import UnitVocabulary
@@ -36,7 +43,9 @@ class CausalUnitLM:
     ids of the marks, None for none. Without a BOS the first unit is given and not scored.
     codes, text: names of the codes' tokens and the string of a clip, in place of offset, bos and eos (`token_lookup`).
     unscored: ids that are fed and never scored, or where a published script reads the one that it masks.
-    max_context: longest string that is fed; None for as long as the model's positions go.
+    max_context: longest string that is fed; None for as long as the model's positions go; "unlimited" for no limit
+    where positions are not learned (rotary and the like run on, if not well).
+    one_at_a_time: ask for batches of one clip, and share no value between clips (see `likelihood`).
     truncate: "refuse" (ItemError for longer clips) or "left" (the oldest frames are dropped).
     Raises ConfigError where the checkpoint cannot be loaded, does not fit the tokenizer, or is not causal.
     """
@@ -53,12 +62,14 @@ class CausalUnitLM:
         codes: str | Sequence[str] | None = None,
         text: str | None = None,
         unscored: Unscored = None,
-        max_context: int | None = None,
+        max_context: int | Literal["unlimited"] | None = None,
         truncate: Literal["refuse", "left"] = "refuse",
+        one_at_a_time: bool = False,
         **loading: Any,
     ) -> None:
         self.tokenizer = tokenizer
         self.truncate: Literal["refuse", "left"] = truncate
+        self.one_at_a_time = one_at_a_time
         options = LoadOptions(**loading)
         self.model = self._load(Path(path), options)
         try:
@@ -67,6 +78,8 @@ class CausalUnitLM:
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}".replace(f"{path}: {path}: ", f"{path}: ")) from error
         limit = max_positions(self.model.config)
+        if max_context == "unlimited":
+            limit, max_context = (limit if has_learned_positions(self.model) else None), None
         if max_context is not None and limit is not None and max_context > limit:
             raise ConfigError(f"{path}: max_context {max_context} is more than the model's {limit} positions")
         self.max_context = limit if max_context is None else max_context

@@ -13,6 +13,8 @@ Conventions
 - llama-mimi-salmon, llama-mimi-slm21 (llm-jp/llama-mimi, eval): 20 s at most; the tokenizer's padding, which is its EOS
   where it has none, is masked; the mean over all ids but the first, or (sLM21, StoryCloze) over places 2, 6, 10 ...:
   after a BOS and <audio> these are codebook 0 and </audio>. A tie is wrong.
+- All: clips beyond the model's positions are run, where positions are not learned; and in half precision clips are
+  scored one at a time, with no value shared between clips, because the last bits depend on the batch.
 - Not part of a convention: the dtype. Llama-Mimi's scripts load float16; slamkit's load what their settings say
   (bfloat16 for `model=slam`) and take the cross-entropy in it, where this package's log-softmax is float32 always.
   Nor what becomes of a clip of which nothing is scored: a NaN there, which counts as wrong; a failed item here.
@@ -33,6 +35,8 @@ class Convention:
     """Names of reduction conventions that are computed for the model in addition."""
     tokenizer: dict[str, Any] = field(default_factory=dict)
     """Keys of the tokenizer's block and the values that they must have."""
+    script: bool = False
+    """True where it repeats a published script, which runs one clip at a time: half precision depends on that."""
 
 
 _TWIST: dict[str, Any] = {"offset": "config", "bos": None, "eos": None}
@@ -54,11 +58,16 @@ CONVENTIONS = {
         {**_SPIRITLM, "codes": ["[Hu{code}]", "[Pi{code}]", "[St{code}]"]}, ("sum", "legal")
     ),
     # ---- named after scripts
-    "salmon-twist": Convention({**_TWIST, "unscored": "config_pad"}, ("salmon-twist", "salmon-twist-sum"), _TEXTLESS),
-    "slamkit": Convention({**_SLAM, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), _SLAMKIT),
-    "slamkit-sims": Convention({**_SIMS, "unscored": "config_pad"}, ("slamkit", "slamkit-sum"), _SLAMKIT),
-    "llama-mimi-salmon": Convention({**_LLAMA_MIMI, "unscored": "tokenizer_pad"}, ("llama-mimi-salmon",), _MIMI),
-    "llama-mimi-slm21": Convention({**_LLAMA_MIMI, "unscored": "tokenizer_pad"}, ("llama-mimi-slm21",), _MIMI),
+    **{
+        name: Convention({**sequence, "unscored": unscored, "max_context": "unlimited"}, reductions, tokenizer, True)
+        for name, sequence, unscored, reductions, tokenizer in (
+            ("salmon-twist", _TWIST, "config_pad", ("salmon-twist", "salmon-twist-sum"), _TEXTLESS),
+            ("slamkit", _SLAM, "config_pad", ("slamkit", "slamkit-sum"), _SLAMKIT),
+            ("slamkit-sims", _SIMS, "config_pad", ("slamkit", "slamkit-sum"), _SLAMKIT),
+            ("llama-mimi-salmon", _LLAMA_MIMI, "tokenizer_pad", ("llama-mimi-salmon",), _MIMI),
+            ("llama-mimi-slm21", _LLAMA_MIMI, "tokenizer_pad", ("llama-mimi-slm21",), _MIMI),
+        )
+    },
 }
 
 

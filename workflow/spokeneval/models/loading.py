@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging
@@ -142,7 +143,7 @@ def loading_errors(path: Path) -> Iterator[None]:
             f"{path}: a weights file holds more than tensors and is not read ({_first_line(error)}); convert it to "
             "safetensors where you trust it"
         ) from error
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, StrictDataclassError) as error:
         raise ConfigError(f"{path}: cannot be loaded: {_first_line(error)}") from error
     except RuntimeError as error:
         if "size mismatch" not in str(error) and "mismatched" not in str(error).lower():
@@ -197,6 +198,12 @@ def max_positions(config: Any) -> int | None:
     """Longest string that the model's positions allow; None where the architecture sets no limit."""
     limit = getattr(config, "max_position_embeddings", None)
     return None if limit is None else int(limit)
+
+
+def has_learned_positions(model: Any) -> bool:
+    """True where a table holds one vector a position: there is none beyond its end."""
+    names = ("embed_positions", "wpe", "position_embeddings", "pos_emb")
+    return any(name.split(".")[-2] in names for name, _ in model.named_parameters() if "." in name)
 
 
 def check_causal(model: Any, n_ids: int) -> None:

@@ -23,6 +23,8 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 from spokeneval.errors import ConfigError
 
 MODEL_TYPE = "speech_language_model"
+VOCAB_SIZE = 502
+"""slamkit's own default: 500 units, <PAD>, <S>."""
 PREFIX = "lm."
 
 _NOT_OURS = ("torch_dtype", "dtype", "_name_or_path", "architectures", "transformers_version")
@@ -52,8 +54,7 @@ def load_unit_lm(path: Path, arguments: dict[str, Any]) -> tuple[Any, list[str]]
             "slamkit saves it"
         )
     base = {key: value for key, value in base.items() if key not in _NOT_OURS}
-    if config.get("vocab_size") is not None:
-        base["vocab_size"] = config["vocab_size"]
+    base["vocab_size"] = config.get("vocab_size") or VOCAB_SIZE
     factory: Any = AutoConfig
     inner = factory.for_model(**base)
     models: Any = MODEL_FOR_CAUSAL_LM_MAPPING

@@ -5,9 +5,11 @@ Conventions
 - 16 kHz (the folder's preprocessor_config.json may say otherwise); a frame is as many samples as the convolutions'
   strides make: 320 (50 a second, HuBERT base) or 640 (25 a second, mHuBERT of TWIST).
 - Features are `hidden_states[layer]` of transformers in float32; only the layers up to it are run, which changes
-  nothing. The waveform is brought to mean 0 and variance 1 only where preprocessor_config.json says `do_normalize`.
-- `padding: textless` adds nothing: `(n_samples - receptive field) // hop + 1` frames. `padding: slamkit` adds 40 zeros
-  at each end: `n_samples // hop` frames at both rates, and slightly other units. Frame f starts at f * hop.
+  nothing.
+- `padding: textless` adds nothing: `(n_samples - receptive field) // hop + 1` frames; where preprocessor_config.json
+  says `do_normalize`, the waveform is brought to mean 0 and variance 1 (as a layer norm, epsilon 1e-5).
+- `padding: slamkit` adds 40 zeros at each end: `n_samples // hop` frames at both rates, and slightly other units; the
+  waveform is taken as it is, whatever preprocessor_config.json says. Frame f starts at f * hop in both.
 - One clip at a time and no mask: the first convolution is normalised over the whole clip, so zeros added to fill a
   batch would change its units. For the same reason `causal` is False.
 - Runs of equal units are one step where `deduplicate` is set; `durations` keeps their frames.
@@ -23,8 +25,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import pad
-from transformers import HubertModel, Wav2Vec2FeatureExtractor
+from torch.nn.functional import layer_norm, pad
+from transformers import HubertModel
 
 from spokeneval.errors import ConfigError, ItemError
 from spokeneval.tokenizers.base import Codes, TokenizerInfo, deduplicate
@@ -69,7 +71,8 @@ class HubertKMeans:
         self._model.encoder.layers = self._model.encoder.layers[:layer]
         self._layer, self._deduplicate, self._n_padded = layer, deduplicate, _PADDING[padding]
         self._receptive_field = receptive_field(config)
-        sample_rate, self._normalise = _preprocessing(folder)
+        sample_rate, wants_norm = _preprocessing(folder)
+        self._normalise = wants_norm and padding == "textless"
         self.info = TokenizerInfo(
             sample_rate=sample_rate,
             hop_samples=math.prod(config.conv_stride),
@@ -95,10 +98,10 @@ class HubertKMeans:
                 f"too short for hubert_kmeans: {len(waveform)} samples at {self.info.sample_rate} Hz, one frame needs "
                 f"{needed} ({needed / self.info.sample_rate * 1000:.0f} ms)"
             )
+        samples = torch.from_numpy(waveform)
         if self._normalise:
-            extractor: Any = Wav2Vec2FeatureExtractor
-            waveform = extractor.zero_mean_unit_var_norm([waveform], None)[0]
-        samples = pad(torch.from_numpy(waveform), (self._n_padded, self._n_padded)).to(self._model.device)
+            samples = layer_norm(samples, samples.shape)
+        samples = pad(samples, (self._n_padded, self._n_padded)).to(self._model.device)
         hidden = self._model(samples[None], output_hidden_states=True).hidden_states[self._layer]
         values: NDArray[np.float32] = hidden[0].float().cpu().numpy()
         return values

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from spokeneval.config.block import Block, ModelPath, Resource, ResourcePath, Revision
 from spokeneval.config.resources import ModelResources
-from spokeneval.models.conventions import Convention, find_convention
+from spokeneval.models.conventions import CONVENTIONS, Convention, find_convention
+from spokeneval.registry import closest_match
 
 
 class DecodingBlock(Block):
@@ -38,7 +39,9 @@ class Sequence(Block):
     unscored: Literal["config_pad", "tokenizer_pad"] | tuple[int, ...] | None = Field(
         None, description="ids that are fed and never scored, or where a published script reads the one it masks"
     )
-    max_context: PositiveInt | None = Field(None, description="longest sequence; the model's own if null")
+    max_context: PositiveInt | Literal["unlimited"] | None = Field(
+        None, description="longest sequence; the model's own if null; unlimited where positions are not learned"
+    )
     truncate: Literal["refuse", "left"] = Field(
         "refuse", description="what to do with longer clips: record them as failed, or drop the oldest frames"
     )
@@ -111,11 +114,19 @@ class CausalLMBlock(LoadedBlock):
     sequence: Sequence = Field(
         default_factory=lambda: Sequence(), description="the sequence convention in full; wins over the named one"
     )
+    one_at_a_time: bool | None = Field(
+        None,
+        description="score clip by clip and share nothing; null: in half precision under a script's convention only",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_convention(cls, values: Any) -> Any:
         """The named convention fills what `sequence` does not say."""
+        if isinstance(values, dict) and values.get("one_at_a_time") is None:
+            convention, dtype = values.get("convention"), values.get("dtype", "float32")
+            script = isinstance(convention, str) and _known_convention(convention).script
+            values = {**values, "one_at_a_time": script and dtype != "float32"}
         if isinstance(values, dict) and isinstance(values.get("convention"), str):
             named = _known_convention(values["convention"]).sequence
             own = values.get("sequence") or {}
