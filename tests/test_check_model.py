@@ -11,7 +11,9 @@ import yaml
 
 from spokeneval.__main__ import main
 from spokeneval.audio import read_recording
-from spokeneval.check_model import check_model
+from spokeneval.check_model import Checked, check_model
+from spokeneval.check_model import run as run_module
+from spokeneval.check_model.findings import Finding
 from spokeneval.check_model.items import first_items
 from spokeneval.config import read_config
 from spokeneval.datasets.base import clips_and_pairs
@@ -113,8 +115,10 @@ def test_a_right_model_gets_its_card_and_exit_code_0_and_nothing_is_written(conf
 def test_a_wrong_convention_is_exit_code_1_with_what_to_change(config, capsys):
     code, said = run(config(), "wrong", capsys)
     assert code == 1
-    summary = said[said.index("wrong: 2 things are wrong") :]
-    assert "offset 1 (declared: 0) fits far better" in summary
+    assert "[wrong] sequence convention: offset 1 (declared: 0) fits far better" in said
+    summary = said[said.index("wrong: 1 thing is wrong") :]
+    assert "  1. sequence convention: offset 1 (declared: 0) fits far better" in summary
+    assert "     from which follows compared with guessing: " in summary
     assert "set `sequence.offset: 1`" in summary
     assert "no better than guessing: see what fits better (offset 1 (declared: 0))" in summary
 
@@ -128,6 +132,72 @@ def test_a_model_that_cannot_be_loaded_is_refused_in_one_line(config, capsys):
     assert "the model has 769 ids, but the tokenizer needs 770" in code
     code, _ = run(config(), "n", capsys)
     assert "there is no model 'n'; " in code
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            {"path": "lab/slam"},
+            "models.m.path: lab/slam is not there; if it is a name on the hub, add `revision: <sha of a commit>`, or "
+            "let `make pin CONFIG=...` write it\nrun `make pin CONFIG=...`, then `make fetch CONFIG=...`, for what is "
+            "on the hub; correct the other paths",
+        ),
+        ({"path": "no/such/model/here"}, "models.m.path: no/such/model/here is not there\ncorrect the paths"),
+        (
+            {"path": "lab/slam", "revision": "0" * 40},
+            "models.m.path: lab/slam@000000000000 is not in the hub's cache\nrun `make fetch CONFIG=...`",
+        ),
+        ({"sequence": {"offset": 2}}, "the model has 769 ids, but the tokenizer needs 770"),
+    ],
+    ids=["unpinned", "no such path", "not fetched", "another vocabulary"],
+)
+def test_what_keeps_a_model_from_being_loaded_is_said_before_any_item_is_made(config, monkeypatch, model, message):
+    def change(values):
+        values["models"]["m"] |= model
+
+    monkeypatch.setattr(run_module, "first_items", lambda *_: pytest.fail("items were made"))
+    with pytest.raises(ConfigError) as caught:
+        check_model(read_config(config(change)), "m")
+    assert message in str(caught.value)
+
+
+def test_only_what_the_model_needs_must_be_there(config, tmp_path):
+    def change(values):
+        values["models"]["other"] = {**values["models"]["m"], "path": "lab/slam"}
+        values["datasets"]["more"] = {"kind": "pairs", "table": "none.csv"}
+        values["tokenizers"]["none"] = {"kind": "mel_rvq", "codebook": "none.safetensors"}
+
+    settings = read_config(config(change))
+    run_module._need_resources(settings, "m", "voices")
+    with pytest.raises(ConfigError, match=r"datasets.more.table: none.csv is not there"):
+        run_module._need_resources(settings, "m", "more")
+    clips, pairs = clips_and_pairs(make_dataset(settings, "voices").items())
+    write_table(tmp_path / "results/more/clips.parquet", clips, CLIPS, "0" * 64)
+    write_table(tmp_path / "results/more/pairs.parquet", pairs, PAIRS, "0" * 64)
+    run_module._need_resources(settings, "m", "more")
+
+
+def test_of_a_series_a_step_must_be_named(config, tmp_path):
+    def change(values):
+        for step in (100, 2000):
+            (tmp_path / f"step_{step}").mkdir()
+        values["models"]["mine"] = {"path": str(tmp_path / "step_{step}"), "tokenizer": "rvq"}
+
+    with pytest.raises(ConfigError) as caught:
+        check_model(read_config(config(change)), "mine")
+    assert str(caught.value) == "'mine' is a series; name one of its steps: mine-step100, mine-step2000"
+
+
+def test_what_follows_from_another_mistake_is_said_with_it_and_not_counted():
+    found = [Finding("a", "wrong", "no"), Finding("b", "wrong", "so", "a"), Finding("c", "wrong", "neither")]
+    lines = Checked("m", findings={"all": found}).lines()
+    assert lines[lines.index("m: 2 things are wrong") :] == [
+        "m: 2 things are wrong",
+        "  1. a: no",
+        "     from which follows b: so",
+        "  2. c: neither",
+    ]
 
 
 def test_a_model_that_runs_elsewhere_has_nothing_to_check(config, tmp_path):

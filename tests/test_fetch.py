@@ -120,7 +120,7 @@ def test_what_is_missing_is_listed_before_any_job_with_the_command_that_gets_it(
     output = project.snakemake("-n").output
     assert "models.published.path: lab/tiny-slm@0123456789ab is not in the hub's cache" in output
     assert "datasets.demo.noises: no/noises is not there" in output
-    assert "run `make fetch CONFIG=config.yaml`" in output
+    assert "run `make fetch CONFIG=config.yaml` for what it can bring; correct the other paths" in output
 
 
 def test_one_commit_is_fetched_once_however_many_name_it(tmp_path):

@@ -198,8 +198,20 @@ def test_tokens_that_are_not_found_side_by_side_are_refused(tmp_path):
     refused(r"encodes '<Un0><Un7>' as \[.*not to be found side by side", folder, UNITS, codes="<Un{code}>")
 
 
-def test_a_checkpoint_without_a_text_tokenizer_is_refused(tmp_path):
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen2"])
+def test_a_checkpoint_without_a_text_tokenizer_is_refused(tmp_path, architecture):
+    save(random_model(architecture, 30), tmp_path)
+    refused(
+        rf"{tmp_path}: holds no tokenizer.json: .*`sequence.codes`, e.g. `convention: llama-mimi`",
+        tmp_path,
+        UNITS,
+        codes="<Un{code}>",
+    )
+
+
+def test_a_text_tokenizer_that_cannot_be_loaded_is_refused(tmp_path):
     save(random_model("llama", 30), tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
     refused("no tokenizer can be loaded from there .*expected tokenizer.json", tmp_path, UNITS, codes="<Un{code}>")
 
 

@@ -11,7 +11,7 @@ import yaml
 from spokeneval import stages
 from spokeneval.config import load_config
 from spokeneval.fingerprint import Fingerprints
-from spokeneval.stages import Stages, missing_resources
+from spokeneval.stages import Missing, Stages, missing_lines, missing_resources, what_is_missing
 
 CONFIG = """
 datasets: {demo: {kind: consistency, recordings: data/r.csv, tasks: {speaker: 3}}}
@@ -184,6 +184,42 @@ def test_what_is_missing_is_listed_before_anything_runs_and_archived_weights_are
     (folder / "lock.json").unlink()
     missing = missing_resources(config, Fingerprints(Path("lock.json")))
     assert missing == [
-        ("models.a.path: models/a is not there; if it is a name on the hub, add `revision: <sha of a commit>`"),
+        "models.a.path: models/a is not there; if it is a name on the hub, add `revision: <sha of a commit>`, or let "
+        "`make pin CONFIG=...` write it",
         "judges.speaker.weights: judge.pt is not there",
     ]
+    assert [entry.source for entry in what_is_missing(config, None)] == ["maybe on the hub", "here"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "advice"),
+    [
+        (["fetched"], "run `make fetch CONFIG=c.yaml`"),
+        (["here"], "correct the paths"),
+        (["fetched", "here"], "run `make fetch CONFIG=c.yaml` for what it can bring; correct the other paths"),
+        (
+            ["here", "maybe on the hub"],
+            "run `make pin CONFIG=c.yaml`, then `make fetch CONFIG=c.yaml`, for what is on the hub; correct the other "
+            "paths",
+        ),
+    ],
+)
+def test_the_advice_on_what_is_missing_is_what_helps(sources, advice):
+    missing: list[Any] = [Missing(f"{number} is not there", source) for number, source in enumerate(sources)]
+    assert missing_lines(missing, "c.yaml") == [*(entry.text for entry in missing), advice]
+
+
+def test_recordings_of_the_demo_are_fetched_and_other_paths_are_not(folder):
+    config = yaml.safe_load(CONFIG) | {"assets": ["demo"]}
+    config["datasets"]["demo"]["recordings"] = "resources/fetched/recordings/recordings.csv"
+    config["judges"]["speaker"]["weights"] = "resources/demo/none.pt"
+    assert [entry.source for entry in what_is_missing(load_config(config), None)] == ["fetched", "here"]
+
+
+def test_all_that_is_missing_is_listed_up_to_a_number():
+    missing = [Missing(f"{number} is not there", "here") for number in range(63)]
+    lines = missing_lines(missing[:60], "c.yaml")
+    assert len(lines) == 61
+    assert "59 is not there" in lines
+    assert missing_lines(missing, "c.yaml")[-2:] == ["and 3 more that are not there", "correct the paths"]
+    assert missing_lines([], "c.yaml") == []

@@ -7,9 +7,10 @@ change a number is left out: names and folders, the device, batch sizes, how man
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spokeneval import report
 from spokeneval.config import Config
@@ -20,6 +21,8 @@ from spokeneval.identity import code_digest, digest, package_version
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+N_MISSING_SAID = 60
+"""Missing resources that are listed; of the rest it is said how many there are."""
 
 PACKAGES = {
     "clips": ("soxr", "pyroomacoustics", "soundfile"),
@@ -257,8 +260,20 @@ class Stages:
         return str(registry.target(block.model_dump()["kind"]))
 
 
-def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
-    """Everything that a configuration names and that is neither there nor archived, as lines for people."""
+@dataclass(frozen=True)
+class Missing:
+    """Something that a configuration names and that is not there."""
+
+    text: str
+    """Where it is named, and what."""
+    source: Literal["fetched", "maybe on the hub", "here"]
+    """Where it is to be had: what `make fetch` brings, what may lack its commit only, and all else."""
+
+
+def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[Missing]:
+    """Everything that a configuration names and that is not there; nor archived, where fingerprints are given."""
+    from spokeneval.fetch import DEMO_FOLDER
+
     sections: Mapping[str, Mapping[str, Block]] = {
         "datasets": config.datasets,
         "tokenizers": config.tokenizers,
@@ -271,11 +286,41 @@ def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
         for name, block in blocks.items():
             on_hub = block.hub_sources()
             for key, (path, mark) in block.content_paths().items():
+                where = f"{section}.{name}.{key}"
                 if key in on_hub:
                     if local_snapshot(on_hub[key]) is None:
-                        missing.append(f"{section}.{name}.{key}: {on_hub[key]} is not in the hub's cache")
-                elif not Path(path).exists() and not fingerprints.archived(path):
-                    maybe = mark.hub is not None and HUB_NAME.fullmatch(path)
-                    hint = "; if it is a name on the hub, add `revision: <sha of a commit>`" if maybe else ""
-                    missing.append(f"{section}.{name}.{key}: {path} is not there{hint}")
+                        missing.append(Missing(f"{where}: {on_hub[key]} is not in the hub's cache", "fetched"))
+                elif Path(path).exists() or (fingerprints is not None and fingerprints.archived(path)):
+                    continue
+                elif mark.hub is not None and HUB_NAME.fullmatch(path):
+                    hint = "add `revision: <sha of a commit>`, or let `make pin CONFIG=...` write it"
+                    text = f"{where}: {path} is not there; if it is a name on the hub, {hint}"
+                    missing.append(Missing(text, "maybe on the hub"))
+                else:
+                    is_fetched = "demo" in config.assets and Path(path).is_relative_to(DEMO_FOLDER)
+                    missing.append(Missing(f"{where}: {path} is not there", "fetched" if is_fetched else "here"))
     return missing
+
+
+def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
+    """Everything that a configuration names and that is neither there nor archived, as lines for people."""
+    return [missing.text for missing in what_is_missing(config, fingerprints)]
+
+
+def missing_lines(missing: Sequence[Missing], config_name: str) -> list[str]:
+    """What is missing, N_MISSING_SAID at most, and what to do about it; nothing where nothing is missing."""
+    if not missing:
+        return []
+    pin, fetch = (f"`make {command} CONFIG={config_name}`" for command in ("pin", "fetch"))
+    sources = {entry.source for entry in missing}
+    if "maybe on the hub" in sources:
+        advice = f"run {pin}, then {fetch}, for what is on the hub; correct the other paths"
+    elif sources == {"fetched"}:
+        advice = f"run {fetch}"
+    elif "fetched" in sources:
+        advice = f"run {fetch} for what it can bring; correct the other paths"
+    else:
+        advice = "correct the paths"
+    n_more = len(missing) - N_MISSING_SAID
+    more = [f"and {n_more} more that are not there"] if n_more > 0 else []
+    return [*(entry.text for entry in missing[:N_MISSING_SAID]), *more, advice]

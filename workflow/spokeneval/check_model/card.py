@@ -5,8 +5,8 @@ Conventions
 - Parameters are those of all networks of the model, each once; dtype and device are those of the first of them.
 - Scoring speed: scored places a second, all clips in batches, after a run that warms up. Continuation: new codes a
   second, all prompts in one batch.
-- Memory: by how much the process grew at its largest since before the model was loaded; on CUDA what torch allocated at
-  most.
+- Memory: by how much the process grew at its largest since before the model was loaded, without what items and
+  tokenizer took; on CUDA what torch allocated at most.
 """
 
 from __future__ import annotations

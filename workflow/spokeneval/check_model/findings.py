@@ -17,6 +17,8 @@ class Finding:
     outcome: Outcome
     detail: str = ""
     """Figures; where something is wrong, what it means and what to change."""
+    follows_from: str | None = None
+    """Name of the finding that is wrong, too, and explains this one: it is no fault of its own."""
 
     @property
     def wrong(self) -> bool:

@@ -70,9 +70,8 @@ def first_items(config: Config, dataset: str, n_items: int = N_ITEMS) -> Checked
 
     Raises ConfigError where no item of the dataset is usable or has audio.
     """
-    layout = Layout(config)
-    paths = [Path(layout.clips(dataset)), Path(layout.pairs(dataset))]
-    if all(path.is_file() for path in paths):
+    paths = _tables(config, dataset)
+    if are_made(config, dataset):
         clips, pairs = (read_table(path, schema) for path, schema in zip(paths, (CLIPS, PAIRS), strict=True))
         source = str(paths[0].parent)
     else:
@@ -89,6 +88,16 @@ def first_items(config: Config, dataset: str, n_items: int = N_ITEMS) -> Checked
             + "; a model is checked on real clips: name a dataset with audio first"
         )
     return CheckedItems([_clip(pair, audio) for pair in usable.iter_rows(named=True)], usable, source)
+
+
+def are_made(config: Config, dataset: str) -> bool:
+    """Whether the dataset's tables are there, so that its recordings are not needed."""
+    return all(path.is_file() for path in _tables(config, dataset))
+
+
+def _tables(config: Config, dataset: str) -> list[Path]:
+    layout = Layout(config)
+    return [Path(layout.clips(dataset)), Path(layout.pairs(dataset))]
 
 
 def _clip(pair: Mapping[str, object], audio: Mapping[str, Mapping[str, bytes]]) -> CheckedClip:

@@ -37,9 +37,9 @@ from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
 RATES = (0.5, 2 / 3, 1.5, 2.0)
 """Samples a second that the tokenizer may really expect, as multiples of what it declares."""
 
-CONVENTIONS = "no other convention fits these clips better"
-KNOWS = "the model knows more of these clips than counting does"
-RATE = "no other sampling rate fits these clips better"
+CONVENTIONS = "sequence convention"
+KNOWS = "compared with guessing"
+RATE = "sampling rate"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def probe(
     findings = [
         _conventions(fits, wrong, beats_uniform, len(clips)),
         rate,
-        _knows(floor, legal, guess, counted, wrong or wrong_rate),
+        _knows(floor, legal, guess, counted, wrong or wrong_rate, CONVENTIONS if wrong is not None else RATE),
     ]
     mean_full = float(np.nanmean([_mean(scored.full) for scored in declared]))
     return Probed(findings, mean_full, guess, float(np.mean(counted)), fits + rates)
@@ -210,15 +210,22 @@ def _conventions(fits: Sequence[Fit], wrong: Fit | None, beats_uniform: bool, n_
         return _unsure(
             CONVENTIONS, "the model is not clearly better than guessing, under the declared convention or any"
         )
-    return Finding(CONVENTIONS, "ok", f"{len(fits)} tried; the nearest is {fits[0].label}, {fits[0].gain}")
+    nearest = f"the nearest is {fits[0].label}, {fits[0].gain}"
+    return Finding(CONVENTIONS, "ok", f"none of {len(fits)} others fits better; {nearest}")
 
 
 def _knows(
-    floor: Sequence[Comparison], legal: Sequence[float], guess: float, counted: Sequence[float], wrong: Fit | None
+    floor: Sequence[Comparison],
+    legal: Sequence[float],
+    guess: float,
+    counted: Sequence[float],
+    wrong: Fit | None,
+    name_of_wrong: str,
 ) -> Finding:
+    """wrong: what fits better, by the finding of that name."""
     figures = f"{np.nanmean(legal):.3f} nats a code; uniform {guess:.3f}, unigram {np.mean(counted):.3f}"
     if all(comparison.better for comparison in floor):
-        return Finding(KNOWS, "ok", figures)
+        return Finding(KNOWS, "ok", f"{figures}: better than both")
     if not floor[0].decides:
         return _unsure(KNOWS, f"{figures}; too few clips")
     if floor[0].mean > MARGIN_NATS:
@@ -232,7 +239,8 @@ def _knows(
         else "its weights are random or untrained, or its codes are another tokenizer's (other codebooks, another "
         "layer, another number of clusters), or the convention is another than all that were tried"
     )
-    return Finding(KNOWS, "wrong", f"{figures}: no better than guessing: {why}")
+    follows_from = None if wrong is None else name_of_wrong
+    return Finding(KNOWS, "wrong", f"{figures}: no better than guessing: {why}", follows_from)
 
 
 def _rate(fits: Sequence[Fit], wrong: Fit | None, knows: bool, info: TokenizerInfo) -> Finding:
@@ -244,12 +252,13 @@ def _rate(fits: Sequence[Fit], wrong: Fit | None, knows: bool, info: TokenizerIn
         return Finding(
             RATE,
             "wrong",
-            f"{wrong.label}, the model knows more beyond counting than at {info.sample_rate} Hz, {wrong.gain}: "
+            f"of {wrong.label} the model knows more beyond counting than at {info.sample_rate} Hz, {wrong.gain}: "
             f"{wrong.advice}",
         )
     if not knows:
         return _unsure(RATE, "the model knows no more than counting does, at any rate")
-    return Finding(RATE, "ok", f"{len(fits)} tried; the nearest is {fits[0].label}, {fits[0].gain}")
+    nearest = f"the nearest is {fits[0].label}, {fits[0].gain}"
+    return Finding(RATE, "ok", f"none of {len(fits)} others fits better; {nearest}")
 
 
 def _unsure(name: str, why: str) -> Finding:

@@ -21,7 +21,7 @@ from spokeneval.check_model.card import (
 from spokeneval.check_model.continuation_contract import check_continuation
 from spokeneval.check_model.drawing import draw
 from spokeneval.check_model.findings import Finding, not_checked
-from spokeneval.check_model.items import CheckedClip, CheckedItems, first_items, fitting
+from spokeneval.check_model.items import CheckedClip, CheckedItems, are_made, first_items, fitting
 from spokeneval.check_model.probes import probe
 from spokeneval.check_model.scored import score_clips
 from spokeneval.check_model.scoring_contract import N_STEPS_OF_NORMALISATION, check_scoring
@@ -35,6 +35,7 @@ from spokeneval.item_table import Asked
 from spokeneval.likelihood import cut_frame
 from spokeneval.models.base import Prompt, SpokenLM
 from spokeneval.registry import closest_match
+from spokeneval.stages import missing_lines, what_is_missing
 from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
 from spokeneval.tokenizers.codes_source import CodesSource, Length
 from spokeneval.vocoders.base import Vocoder
@@ -66,8 +67,13 @@ class Checked:
             lines += ["", group, *(f"  {finding.line()}" for finding in found)]
         if not self.wrong:
             return [*lines, "", f"{self.model}: nothing is wrong"]
-        lines += ["", f"{self.model}: {len(self.wrong)} thing{'s are' if len(self.wrong) > 1 else ' is'} wrong"]
-        return lines + [f"  {i}. {finding.name}: {finding.detail}" for i, finding in enumerate(self.wrong, 1)]
+        causes = [finding for finding in self.wrong if finding.follows_from is None]
+        lines += ["", f"{self.model}: {len(causes)} thing{'s are' if len(causes) > 1 else ' is'} wrong"]
+        for number, cause in enumerate(causes, 1):
+            lines.append(f"  {number}. {cause.name}: {cause.detail}")
+            followers = [finding for finding in self.wrong if finding.follows_from == cause.name]
+            lines += [f"     from which follows {finding.name}: {finding.detail}" for finding in followers]
+        return lines
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class Subject:
     model: SpokenLM
     tokenizer: Tokenizer | None
     """None where codes come from a table."""
+    source: Any
+    """The tokenizer, or what reads the table."""
     info: TokenizerInfo
     clips: list[CheckedClip]
     whole: list[Codes]
@@ -108,8 +116,7 @@ def check_model(config: Config, name: str, note: Callable[[str], None] = lambda 
     note: told what is being done. Raises ConfigError where the model is not there, cannot be loaded, or runs elsewhere,
     and where no clip can be had.
     """
-    if name not in config.models:
-        raise ConfigError(f"there is no model '{name}'; {closest_match(name, config.models)}")
+    _need_model(config, name)
     block = config.models[name]
     if not block.runs:
         raise ConfigError(
@@ -117,11 +124,18 @@ def check_model(config: Config, name: str, note: Callable[[str], None] = lambda 
             "are checked when the workflow reads them"
         )
     dataset = next(iter(config.datasets))
-    note(f"items of {dataset}")
-    items = first_items(config, dataset)
+    _need_resources(config, name, dataset)
     note(f"tokenizer {block.tokenizer}")
     source: Any = make_tokenizer(config, block.tokenizer)
     tokenizer: Tokenizer | None = None if isinstance(source, CodesSource) else source
+    # Before the items, which take longest: most mistakes keep a model from being loaded at all.
+    note(f"model {name}")
+    before_mib = peak_rss_mib()
+    model = make_model(config, name, source.info)
+    vocoder = None if block.vocoder is None else make_vocoder(config, block.vocoder)
+    loaded_mib = peak_rss_mib()
+    note(f"items of {dataset}")
+    items = first_items(config, dataset)
     checked = Checked(name)
     asked = Asked(dataset, alone=len(config.datasets) == 1, whole=False)
     clips, whole = _encoded(source, items, asked)
@@ -137,21 +151,44 @@ def check_model(config: Config, name: str, note: Callable[[str], None] = lambda 
     )
     if checked.wrong and checked.findings["Tokenizer"][0].wrong:
         return checked  # codes that are not what they should be: nothing that follows would mean anything
-    note(f"model {name}")
-    before_mib = peak_rss_mib()
+    before_mib += peak_rss_mib() - loaded_mib  # what items and tokenizer took is none of the model's
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    model = make_model(config, name, source.info)
     codes = [fitting(model, own) for own in whole]
     if min(len(own.codes) for own in codes) < N_STEPS_OF_NORMALISATION:
         raise ConfigError(
             f"models.{name}: its context holds fewer than {N_STEPS_OF_NORMALISATION} steps of these clips"
         )
-    subject = Subject(model, tokenizer, source.info, clips, whole, codes, config.likelihood.max_batch_tokens)
-    vocoder = None if block.vocoder is None else make_vocoder(config, block.vocoder)
+    subject = Subject(model, tokenizer, source, source.info, clips, whole, codes, config.likelihood.max_batch_tokens)
     _check(checked, subject, config, vocoder, note)
     checked.card.append(("memory", memory_line(before_mib)))
     return checked
+
+
+def _need_model(config: Config, name: str) -> None:
+    """Raises ConfigError where there is no such model; of a series its steps are named."""
+    if name in config.models:
+        return
+    if steps := [model for model, block in config.models.items() if block.series == name]:
+        raise ConfigError(f"'{name}' is a series; name one of its steps: {', '.join(steps)}")
+    raise ConfigError(f"there is no model '{name}'; {closest_match(name, config.models)}")
+
+
+def _need_resources(config: Config, name: str, dataset: str) -> None:
+    """Raises ConfigError, a line for each, where something that this check reads is not there."""
+    block = config.models[name]
+    read = config.model_copy(
+        update={
+            "datasets": {} if are_made(config, dataset) else {dataset: config.datasets[dataset]},
+            "tokenizers": {block.tokenizer: config.tokenizers[block.tokenizer]},
+            "vocoders": {} if block.vocoder is None else {block.vocoder: config.vocoders[block.vocoder]},
+            "models": {name: block},
+            "judges": {},
+        }
+    )
+    # Weights that are archived only cannot be loaded: the lock file does not help here.
+    if lines := missing_lines(what_is_missing(read, None), "..."):
+        raise ConfigError("\n".join(lines))
 
 
 def _check(
@@ -173,10 +210,8 @@ def _check(
         for i, (clip, own) in enumerate(zip(subject.clips, subject.codes, strict=True))
     ]
     decoding = replace(decoding_of(config, checked.model), new_s=new_s, samples_per_item=1)
-    # A model with a vocoder has a tokenizer that can be decoded: without one nothing is asked of the tokenizer.
-    tokenizer: Any = subject.tokenizer
     checked.findings["Continuations"] = _guarded(
-        lambda: check_continuation(model, tokenizer, vocoder, prompts, n_frames, decoding, subject.dtype)
+        lambda: check_continuation(model, subject.source, vocoder, prompts, n_frames, decoding, subject.dtype)
     )
     note("other conventions")
     probed = probe(model, subject.tokenizer, info, subject.clips, subject.codes, max_batch_tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from spokeneval.config.block import Block
-from spokeneval.config.blocks import BLOCKS, DatasetBlock, JudgeBlock, ModelBlock, PluginBlock
+from spokeneval.config.blocks import BLOCKS, DatasetBlock, JudgeBlock, ModelBlock, PluginBlock, VocoderBlock
 from spokeneval.config.root import Config
 from spokeneval.config.series import expand_series
 from spokeneval.errors import ConfigError
@@ -23,12 +24,26 @@ _DEFAULT_KIND = {"models": "causal_lm"}
 def read_config(path: Path) -> Config:
     """Read and check a YAML file. Raises ConfigError, a line for each problem."""
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text()
+        values = yaml.safe_load(text)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"{path}: not valid YAML: {' '.join(str(error).split())}{_about_braces(error, text)}"
+        ) from error
     return load_config(values, str(path))
+
+
+def _about_braces(error: yaml.YAMLError, text: str) -> str:
+    """What to do where `{step}` stands without quotes within { }: YAML reads a mapping there."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None or getattr(error, "context", None) != "while parsing a flow mapping":
+        return ""
+    line = "".join(text.splitlines()[mark.line : mark.line + 1])
+    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", line)
+    found = re.search(r"(?:[^\s,\[\]{}]*\{\w+\})+[^\s,\[\]{}]*", unquoted)
+    return "" if found is None else f"; quote values that hold {{ or }}: '{found[0]}'"
 
 
 def load_config(values: Any, name: str = "config.yaml") -> Config:
@@ -100,6 +115,8 @@ def _lines(error: ValidationError, where: str, schema: type[Block]) -> list[str]
             lines.append(f"{place}: is missing")
         elif problem["type"] == "string_pattern_mismatch" and problem["loc"][-1] == "[key]":
             lines.append(f"{place}: names may hold letters, digits, '.', '_', '+', '-' only (they become file names)")
+        elif problem["type"] == "value_error":
+            lines.append(f"{place}: {problem['ctx']['error']}")
         else:
             lines.append(f"{place}: {problem['msg']}, found {_short(problem['input'])}")
     return lines
@@ -148,7 +165,24 @@ def _broken_references(config: Config) -> list[str]:
                 f"models.{name}.vocoder: there is no vocoder '{model.vocoder}'; "
                 f"{closest_match(model.vocoder, config.vocoders)}"
             )
+        problems += _unfit_vocoder(config, name)
     return problems + _without_audio(config) + _published(config)
+
+
+def _unfit_vocoder(config: Config, name: str) -> list[str]:
+    """Where a vocoder of this package is given codes of one of its tokenizers that it cannot decode."""
+    model = config.models[name]
+    vocoder, tokenizer = config.vocoders.get(model.vocoder or ""), config.tokenizers.get(model.tokenizer)
+    if not isinstance(vocoder, VocoderBlock) or tokenizer is None:
+        return []
+    kind = tokenizer.model_dump()["kind"]
+    if kind not in BLOCKS["tokenizers"] or vocoder.can_decode(tokenizer):
+        return []
+    return [
+        f"models.{name}.vocoder: {model.vocoder} ({vocoder.model_dump()['kind']}) cannot decode tokenizer "
+        f"'{model.tokenizer}' ({kind}); it takes {vocoder.takes or ', '.join(vocoder.decodes)}. Leave vocoder out to "
+        "score only"
+    ]
 
 
 def _published(config: Config) -> list[str]:

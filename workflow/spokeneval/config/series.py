@@ -18,10 +18,28 @@ from typing import Any
 
 import polars as pl
 import yaml
+from pydantic import Field
 
+from spokeneval.config.block import Block
 from spokeneval.errors import ConfigError
 
 PLACE = "{step}"
+
+
+class TableKeys(Block):
+    """Keys of the top level that are written out here and are in no `Config`; for the documents."""
+
+    models_table: str | tuple[str, ...] = Field(
+        (), description="CSV tables with a model a row: `name` and any key of its block; `models` may be left out then"
+    )
+
+
+class SeriesKeys(Block):
+    """Keys of a model with a `path` that are written out here and are in no block; for the documents."""
+
+    steps: tuple[int, ...] | None = Field(
+        None, description="which checkpoints of `path: .../step_{step}` are taken; all that are there if null"
+    )
 
 
 def expand_series(values: dict[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,18 @@ from spokeneval.models.vocabulary import Ids, UnitVocabulary
 
 PLACE = "{codes}"
 
+_FILES = ("tokenizer.*", "vocab.*", "*.model", "*.tiktoken", "tekken.json", "added_tokens.json")
+"""A text tokenizer's files, of which its folder holds one: without any transformers may make an empty tokenizer."""
+
 
 def load_text_tokenizer(path: Path, trust_remote_code: bool = False) -> Any:
     """The text tokenizer beside a checkpoint. Raises ConfigError where there is none, or a package to read it lacks."""
+    if path.is_dir() and not trust_remote_code and not any(next(path.glob(name), None) for name in _FILES):
+        raise ConfigError(
+            f"{path}: holds no tokenizer.json: no tokenizer can be loaded from there, which conventions that name "
+            "tokens need (`sequence.codes`, e.g. `convention: llama-mimi`), and kind csm; copy its files there, as "
+            "they were published, or name another convention"
+        )
     if (path / "tokenizer.model").is_file() and not (path / "tokenizer.json").is_file():
         need_package("sentencepiece", f"{path / 'tokenizer.model'}")
     factory: Any = AutoTokenizer

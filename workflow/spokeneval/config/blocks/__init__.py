@@ -13,7 +13,7 @@ from spokeneval.config.blocks.datasets import DATASETS, DatasetBlock, Topline
 from spokeneval.config.blocks.judges import JUDGES, JudgeBlock, TrivialJudge
 from spokeneval.config.blocks.models import MODELS, ModelBlock
 from spokeneval.config.blocks.tokenizers import TOKENIZERS
-from spokeneval.config.blocks.vocoders import VOCODERS
+from spokeneval.config.blocks.vocoders import VOCODERS, VocoderBlock
 
 
 class PluginBlock(Block):
@@ -32,4 +32,14 @@ BLOCKS: dict[str, dict[str, type[Block]]] = {
 }
 """Section of the configuration -> kind -> its block."""
 
-__all__ = ["BLOCKS", "Block", "DatasetBlock", "JudgeBlock", "ModelBlock", "PluginBlock", "Topline", "TrivialJudge"]
+__all__ = [
+    "BLOCKS",
+    "Block",
+    "DatasetBlock",
+    "JudgeBlock",
+    "ModelBlock",
+    "PluginBlock",
+    "Topline",
+    "TrivialJudge",
+    "VocoderBlock",
+]

@@ -136,18 +136,21 @@ class CausalLMBlock(LoadedBlock):
                 values = {**values, "sequence": {**named, **own}}
         return values
 
+    @field_validator("convention")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in CONVENTIONS:
+            raise ValueError(f"unknown convention '{name}'; {closest_match(name, CONVENTIONS)}")
+        return name
+
     @property
     def named_convention(self) -> Convention | None:
         return None if self.convention is None else find_convention(self.convention)
 
 
 def _known_convention(name: str) -> Convention:
-    from spokeneval.errors import ConfigError
-
-    try:
-        return find_convention(name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
+    """An empty one for an unknown name, which is refused at its own key."""
+    return CONVENTIONS.get(name, Convention({}))
 
 
 class GSLMBlock(LoadedBlock):
