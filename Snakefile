@@ -17,9 +17,10 @@ from spokeneval.config import load_config
 from spokeneval.errors import SpokenevalError
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.jobs import partial_report
+from spokeneval.jobs.reporting import remove_partial_report
 from spokeneval.layout import Layout
 from spokeneval.report import console_summary
-from spokeneval.stages import Stages, missing_resources
+from spokeneval.stages import Stages, missing_lines, what_is_missing
 
 try:
     CONFIG_NAME = (
@@ -27,15 +28,8 @@ try:
     )
     CFG = load_config(config, CONFIG_NAME)
     FINGERPRINTS = Fingerprints(Path("models.lock.json"))
-    if missing := missing_resources(CFG, FINGERPRINTS):
-        raise SpokenevalError(
-            "\n".join(
-                [
-                    *missing[:12],
-                    f"run `make fetch CONFIG={CONFIG_NAME}`, or correct the paths",
-                ]
-            )
-        )
+    if missing := missing_lines(what_is_missing(CFG, FINGERPRINTS), CONFIG_NAME):
+        raise SpokenevalError("\n".join(missing))
     STAGES = Stages(CFG, FINGERPRINTS)
     IDENTITIES = STAGES.all()
     FINGERPRINTS.save()
@@ -76,9 +70,10 @@ include: "rules/judging.smk"
 include: "rules/report.smk"
 
 
-# What a run ends with: the tables; or, where something failed, a report of what there is, marked INCOMPLETE.
+# What a run ends with: the tables; or, where a table is missing, a report of what there is, marked INCOMPLETE.
 onsuccess:
     for dataset in CFG.datasets:
+        remove_partial_report(CFG, dataset)
         if Path(LAYOUT.report(dataset)).exists():
             print(console_summary(Path(LAYOUT.report(dataset))), flush=True)
 

@@ -207,6 +207,36 @@ def test_one_broken_model_of_several_leaves_the_others_and_a_partial_report(proj
     project.run()
 
 
+def test_weights_that_fail_are_not_reported_with_the_numbers_of_earlier_ones(project, tmp_path):
+    config = project.config
+    broken = tmp_path / "broken"
+    shutil.copytree(project.folder / config["models"]["semantic-m"]["path"], broken)
+    for weights in broken.glob("*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:1000])
+    before = config["models"]["semantic-m"]["path"]
+    project.change("models", "semantic-m", "path", value=str(broken))
+    output = complaint(project)
+    partial = project.folder / "results/demo/report_partial"
+    assert "demo/evaluators/semantic-m.parquet (made under another configuration)" in output
+    row = next(line for line in output.splitlines() if line.startswith("semantic-m "))
+    assert row.split() == ["semantic-m", "-", "-"]
+    assert "semantic-m" not in set(pl.read_parquet(partial / "tables/accuracy.parquet")["model"])
+    assert "older than the configuration" in summary_of(project).splitlines()[0]
+    project.change("models", "semantic-m", "path", value=before)
+    project.change("report", "n_draws", value=400)
+    project.run()
+    assert not partial.exists()
+    assert summary_of(project).startswith("=== demo ===")
+
+
+def summary_of(project: Project) -> str:
+    command = [sys.executable, "-m", "spokeneval", "summary"]
+    environment = {**os.environ, "PYTHONPATH": str(project.folder / "workflow")}
+    return subprocess.run(
+        command, cwd=project.folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
 def test_weights_whose_vocabulary_does_not_fit_the_tokenizer_are_refused(project):
     project.change("models", "semantic-m", "tokenizer", value="rvq")
     output = complaint(project, "results/demo/likelihood/semantic-m.parquet")

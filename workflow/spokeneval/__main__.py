@@ -43,13 +43,12 @@ def lock(arguments: Arguments) -> None:
 
 
 def summary(arguments: Arguments) -> None:
-    """Print the tables of the last reports."""
-    from spokeneval.layout import Layout
-    from spokeneval.report.console import console_summary
+    """Print the tables of the last reports, and whether they are older than the configuration."""
+    from spokeneval.jobs.reporting import last_report
 
     config = _config(arguments)
     for dataset in config.datasets:
-        print(console_summary(Path(Layout(config).report(dataset))))
+        print(last_report(config, dataset))
 
 
 def partial_report(arguments: Arguments) -> None:

@@ -59,6 +59,16 @@ def is_primary(settings: ReportSettings) -> pl.Expr:
     )
 
 
+def is_shown_control(settings: ReportSettings) -> pl.Expr:
+    """Rows of baselines, and of placebos at the primary window and convention: the controls that a page shows.
+
+    Other windows are in the tables only: of many windows, one is sooner off chance by accident.
+    """
+    primary = pl.col("window_s").is_null() | ((pl.col("window_s") - settings.primary_window_s).abs() < 1e-9)
+    primary &= (pl.col("convention") == settings.primary_convention) & (pl.col("codebooks") == "all")
+    return (pl.col("role") == "baseline") | ((pl.col("role") == "control") & primary)
+
+
 def headlines(scores: pl.DataFrame, settings: ReportSettings) -> dict[str, str]:
     """Task -> the evaluator that ranks its models: the first primary one that the task has."""
     found = scores.filter((pl.col("role") == "evaluator") & is_primary(settings)).select("task", "evaluator").unique()

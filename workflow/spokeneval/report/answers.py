@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from spokeneval.qualification import QUALIFIES
-from spokeneval.report.accuracy import PLACEBO
+from spokeneval.report.accuracy import is_shown_control
 from spokeneval.report.drawings import interval_bar
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.strata import flagged_kinds
@@ -33,6 +34,8 @@ class TaskAnswer:
     topline: str | None
     no_judge: str
     """Why none was chosen, where none was."""
+    series: str | None = None
+    """The training run that all rows are steps of, in whose order they then are; None where they are ranked."""
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -47,6 +50,10 @@ def task_answers(inputs: ReportInputs, pairs: pl.DataFrame, found: ReportTables)
 def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
     of_task = found.accuracy.filter(pl.col("task") == task)
     headline = of_task.filter("headline").sort(["accuracy", "model"], descending=[True, False], nulls_last=True)
+    series = _one_series(inputs, headline["model"].to_list())
+    if series is not None:
+        order = {entry.name: k for k, entry in enumerate(inputs.series()[series])}
+        headline = headline.sort(pl.col("model").replace_strict(order, return_dtype=pl.Int64))
     judge = next(found.judges.filter((pl.col("task") == task) & pl.col("chosen")).iter_rows(named=True), None)
     topline = inputs.topline(task)
     heard: dict[str, dict[str, Any]] = {}
@@ -71,9 +78,22 @@ def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
         judge,
         "; ".join(f"{entry.value:.1f} ({entry.source})" for entry in inputs.human_topline.get(task, ())) or None,
         found.no_judge.get(task, "none can hear this attribute"),
+        series,
     )
     _notes(answer, inputs, of_task, found)
     return answer
+
+
+def _one_series(inputs: ReportInputs, names: list[str]) -> str | None:
+    """The series that all of these models are steps of; None where there is none, or only one step."""
+    series = {inputs.models[name].series for name in names}
+    return series.pop() if len(names) > 1 and len(series) == 1 else None
+
+
+def answer_curves(answers: list[TaskAnswer], drawn: Collection[str]) -> list[str]:
+    """Evaluators whose learning curves belong to the answer: those that rank the steps of a series."""
+    ranking = [answer.rows[0]["evaluator"] for answer in answers if answer.series is not None]
+    return [name for name in dict.fromkeys(ranking) if f"learning_{name}" in drawn]
 
 
 def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, found: ReportTables) -> None:
@@ -90,13 +110,15 @@ def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, foun
     clusters = min(row["n_clusters"] for row in rows)
     if 2 <= clusters < FEW_CLUSTERS:
         answer.warnings.append(f"Only {clusters} clusters of items: intervals are too narrow.")
-    cues = of_task.filter(
-        pl.col("role").is_in(("control", "baseline")) & ((pl.col("low") > 0.5) | (pl.col("high") < 0.5))
-    )
-    placebo = cues.filter(pl.col("evaluator").is_in(PLACEBO))["model"].unique().sort().to_list()
-    if placebo:
-        answer.warnings.append(f"Placebo (before the change) is off chance for {listed(placebo)}.")
-    for row in cues.filter(pl.col("role") == "baseline").sort("evaluator").iter_rows(named=True):
+    shown = of_task.filter(is_shown_control(inputs.settings)).sort("evaluator", "window_s", "model")
+    cues = shown.filter((pl.col("low") > 0.5) | (pl.col("high") < 0.5))
+    placebos = [
+        f"{evaluator_name(row)} of {row['model']} {percent(row['accuracy'])} {interval(row['low'], row['high'])}"
+        for row in cues.filter(pl.col("role") == "control").iter_rows(named=True)
+    ]
+    if placebos:
+        answer.warnings.append(f"Placebo (before the change) is off chance: {listed(placebos, 3)}.")
+    for row in cues.filter(pl.col("role") == "baseline").iter_rows(named=True):
         source = "" if row["model"] == "audio" else f" of {row['model']}"
         answer.warnings.append(
             f"Without any model, '{row['evaluator']}'{source} gets {percent(row['accuracy'])} "
@@ -122,14 +144,19 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
     ]
     mute = {name for name, entry in inputs.models.items() if entry.vocoder is None}
     silent = [name for name in inputs.models if name in mute and name not in inputs.continuations]
-    if silent:
-        what = "cannot be heard and have" if len(silent) > 1 else "cannot be heard and has"
-        said.append(f"{listed(silent)} {what} no vocoder: no judge, no agreement.")
     n_heard = len(inputs.models) - len(silent)
-    if n_heard < FEWEST_SYSTEMS:
-        said.append(f"{count(n_heard, 'system')} can be heard: below {FEWEST_SYSTEMS}, a correlation has no interval.")
-    if not inputs.judges:
+    if not n_heard:
+        judges = "" if inputs.judges else " and there was no judge"
+        said.append(f"No model can be heard (no vocoder){judges}: what they say next was not judged, no agreement.")
+    elif not inputs.judges:
         said.append("There was no judge: what the models say next was not judged.")
+    else:
+        if silent:
+            what = "cannot be heard and have" if len(silent) > 1 else "cannot be heard and has"
+            said.append(f"{listed(silent)} {what} no vocoder: no judge, no agreement.")
+        if n_heard < FEWEST_SYSTEMS:
+            few = f"below {FEWEST_SYSTEMS}, a correlation has no interval"
+            said.append(f"{count(n_heard, 'system')} can be heard: {few}.")
     unjudged = [a.task for a in answers if not a.is_control and (a.judge is None or a.judge["verdict"] != QUALIFIES)]
     if inputs.judges and unjudged:
         said.append(f"No judge is known to hear the attribute of {listed(unjudged)}: judgements there rank nothing.")

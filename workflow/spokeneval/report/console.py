@@ -9,10 +9,11 @@ import polars as pl
 
 from spokeneval.errors import ArtefactError
 from spokeneval.report.schemas import ACCURACY, AGREEMENT, JUDGES, TIMINGS
-from spokeneval.report.text import coefficient, count, evaluator_name, interval, listed, percent, seconds
+from spokeneval.report.text import coefficient, count, evaluator_name, interval, percent, seconds
 from spokeneval.tables import TableSchema, read_table
 
 WIDTH = 120
+MOST_MISSING = 20
 
 
 def console_summary(folder: Path) -> str:
@@ -31,16 +32,24 @@ def console_summary(folder: Path) -> str:
 
     blocks = [f"=== {results['dataset']} ==="]
     if results["incomplete"]:
-        blocks.append("INCOMPLETE, made without: " + listed(results["missing"], 20))
+        blocks.append(_missing(results["missing"]))
     blocks.append(_accuracy(table("accuracy", ACCURACY), list(results["models"])))
     blocks.append(_judges(table("judges", JUDGES)))
     blocks.append(_agreement(table("agreement", AGREEMENT)))
     blocks.append(_timings(table("timings", TIMINGS)))
     n_failed = results["n_failed_rows"]
-    blocks.append(f"failed rows: {n_failed:,}" + (" (reasons: tables/failures.csv)" if n_failed else ""))
+    # Reports of earlier versions do not say how many items.
+    items = f"{results['n_failed_items']:,} of {results['n_items']:,} items; " if "n_items" in results else ""
+    blocks.append(f"failed rows: {n_failed:,}" + (f" ({items}reasons: tables/failures.csv)" if n_failed else ""))
     blocks.append(f"report: {folder / 'report.html'}")
     lines = "\n\n".join(block for block in blocks if block).splitlines()
     return "\n".join(_cut(line) for line in lines)
+
+
+def _missing(missing: list[str]) -> str:
+    """One line each, so that what is wrong with a table is not cut off."""
+    more = [f"  and {len(missing) - MOST_MISSING} more"] if len(missing) > MOST_MISSING else []
+    return "\n".join(["INCOMPLETE, made without:", *(f"  {entry}" for entry in missing[:MOST_MISSING]), *more])
 
 
 def _cut(line: str) -> str:

@@ -19,6 +19,9 @@ from spokeneval.report.schemas import FAILURES
 
 _COLUMNS = ["stage", "name", "task", "kind", "reason", "example"]
 
+# "clip 3fa91c: 12 frames" and "clip 77e0b1: 9 frames" are one reason.
+_PLAIN_REASON = pl.col("reason").str.replace_all(r"\b(?:[0-9a-f]{12,}|\d+(?:\.\d+)?)\b", "#")
+
 
 def _failed(frame: pl.DataFrame, stage: str, name: str | pl.Expr, example: str = "item_id") -> pl.DataFrame:
     task = pl.col("task") if "task" in frame.columns else pl.lit("-")
@@ -32,10 +35,10 @@ def _failed(frame: pl.DataFrame, stage: str, name: str | pl.Expr, example: str =
     )
 
 
-def failures_table(
+def _failed_rows(
     inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.DataFrame, judging: pl.DataFrame
 ) -> pl.DataFrame:
-    """One row per stage, name, task and reason, most frequent first. `clipped` continuations are listed as well."""
+    """Every row without a number, ungrouped."""
     judged = judging.filter(pl.col("status") != tables.OK)
     frames = [
         _failed(pairs, "pairs", inputs.dataset),
@@ -62,11 +65,16 @@ def failures_table(
         frame = tables.read_table(path, tables.CONTINUATIONS, columns=columns)
         frames.append(_failed(frame, "continuations", model, example="clip_id"))
     frames += [_absent(model, path) for model, path in inputs.evaluators.items()]
-    rows = pl.concat([frame.select(_COLUMNS).cast(pl.String) for frame in frames])
-    # "clip 3fa91c: 12 frames" and "clip 77e0b1: 9 frames" are one reason.
-    plain = pl.col("reason").str.replace_all(r"\b(?:[0-9a-f]{12,}|\d+(?:\.\d+)?)\b", "#")
+    return pl.concat([frame.select(_COLUMNS).cast(pl.String) for frame in frames])
+
+
+def failures_table(
+    inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.DataFrame, judging: pl.DataFrame
+) -> pl.DataFrame:
+    """One row per stage, name, task and reason, most frequent first. `clipped` continuations are listed as well."""
+    rows = _failed_rows(inputs, pairs, scores, judging)
     return (
-        rows.with_columns(group=plain)
+        rows.with_columns(group=_PLAIN_REASON)
         .group_by("stage", "name", "task", "kind", "group")
         .agg(
             pl.len().cast(pl.Int64).alias("n_rows"),
@@ -93,3 +101,17 @@ def _absent(model: str, path: Path) -> pl.DataFrame:
 def n_failed_rows(failures: pl.DataFrame) -> int:
     """Rows with status 'failed' (a continuation that is merely silent or clipped did not fail)."""
     return int(failures.filter(pl.col("kind") == tables.FAILED)["n_rows"].sum())
+
+
+def n_failed_items(inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.DataFrame, judging: pl.DataFrame) -> int:
+    """Items with at least one row of status 'failed', in whatever stage; a continuation's are those of its prompt."""
+    failed = _failed_rows(inputs, pairs, scores, judging).filter(pl.col("kind") == tables.FAILED)
+    said = pl.col("stage") == "continuations"
+    of_prompts = pairs.join(failed.filter(said), left_on="prompt", right_on="example", how="semi")["item_id"]
+    return len({*failed.filter(~said)["example"], *of_prompts})
+
+
+def most_frequent_reason(failures: pl.DataFrame) -> tuple[str, int] | None:
+    """The reason of most rows that failed, and of how many; None where nothing failed."""
+    failed = failures.filter(pl.col("kind") == tables.FAILED).group_by(reason=_PLAIN_REASON).agg(pl.col("n_rows").sum())
+    return next(failed.sort(["n_rows", "reason"], descending=[True, False]).iter_rows(), None)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from spokeneval.report import text
 from spokeneval.report.agreement import TITLE as AGREEMENT_TITLE
-from spokeneval.report.answers import failed_lines, limits, task_answers
+from spokeneval.report.answers import answer_curves, failed_lines, limits, task_answers
 from spokeneval.report.gap import gap_rows
 from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
@@ -111,6 +111,7 @@ def report_page(
         groups=group_rows(found.groups),
         series=inputs.series(),
         best_steps=found.best_steps.sort("series", "task", "evaluator").to_dicts(),
+        answer_curves=answer_curves(answers, figures),
         curves=[name for name in inputs.settings.primary_evaluators if f"learning_{name}" in figures],
         comparisons=_first_comparisons(found.comparisons),
         n_comparisons=len(found.comparisons),

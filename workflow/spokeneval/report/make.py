@@ -18,7 +18,7 @@ from spokeneval.report import figures, figures_of_groups, html, positions
 from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
-from spokeneval.report.failures import failures_table, n_failed_rows
+from spokeneval.report.failures import failures_table, n_failed_items, n_failed_rows
 from spokeneval.report.gap import gap_table
 from spokeneval.report.groups import groups_table
 from spokeneval.report.heard import model_judging_table
@@ -86,6 +86,9 @@ class ReportTables:
     best_steps: pl.DataFrame
     no_judge: dict[str, str]
     """task -> why no judge could be chosen for it"""
+    n_items: int
+    n_failed_items: int
+    """Items with at least one failed row."""
 
     def named(self) -> dict[str, tuple[pl.DataFrame, TableSchema]]:
         """File name in tables/ -> table and schema."""
@@ -167,6 +170,8 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         gap_table(inputs, pairs, scores, accuracy),
         *learning_tables(inputs, pairs, scores),
         panel.notes,
+        len(pairs),
+        n_failed_items(inputs, pairs, scores, judging),
     )
 
 
@@ -227,6 +232,8 @@ def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, An
         "incomplete": inputs.incomplete,
         "missing": inputs.missing,
         "n_failed_rows": n_failed,
+        "n_failed_items": found.n_failed_items,
+        "n_items": found.n_items,
         "models": {name: asdict(entry) for name, entry in inputs.models.items()},
         "judges": {name: asdict(entry) for name, entry in inputs.judges.items()},
         "chosen_judges": chosen_judges(found.judges),

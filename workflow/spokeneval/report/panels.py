@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from spokeneval.report import text
+from spokeneval.report.accuracy import is_shown_control
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.published_rows import ROLE
 from spokeneval.report.schemas import CELL
@@ -82,9 +83,7 @@ def other_conventions(inputs: ReportInputs, accuracy: pl.DataFrame) -> list[dict
 def controls(inputs: ReportInputs, accuracy: pl.DataFrame) -> list[dict[str, Any]]:
     """Baselines, and placebos at the primary window and convention, by task, as rows of one table."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    usual = pl.col("window_s").is_null() | ((pl.col("window_s") - inputs.settings.primary_window_s).abs() < 1e-9)
-    usual &= (pl.col("convention") == inputs.settings.primary_convention) & (pl.col("codebooks") == "all")
-    shown = accuracy.filter((pl.col("role") == "baseline") | ((pl.col("role") == "control") & usual))
+    shown = accuracy.filter(is_shown_control(inputs.settings))
     for row in shown.sort("role", "evaluator", "model").iter_rows(named=True):
         key = (text.evaluator_name(row), row["model"])
         entry = rows.setdefault(key, {"name": key[0], "source": key[1], "role": row["role"], "tasks": {}})
