@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from benchmark_layouts import audio, noise, write_parquet, write_wav
 from salmon_benchmark import CUTS, members, row, write_folders
@@ -44,9 +45,13 @@ class TestFailedItems:
         (folders / "speaker_consistency/sample_3_0.wav").write_text("not audio")
         self.check(folders, "sample_3_0.wav: cannot be read as audio")
 
-    def test_members_that_are_equal(self, folders: Path) -> None:
-        write_wav(folders / "speaker_consistency/sample_3_1.wav", members("speaker_consistency", 3)[0])
-        self.check(folders, "hold the same samples; expected two different clips")
+    @pytest.mark.parametrize("task", ["speaker_consistency", "rir_consistency", "sentiment_alignment"])
+    def test_equal_members_stand_as_salmon_counts_them(self, folders: Path, task: str) -> None:
+        write_wav(folders / task / "sample_3_1.wav", members(task, 3)[0])
+        assert self.reasons(folders, task) == [None, None, None]
+        found = items(folders, task)[1]
+        assert found.labels["members"] == "equal"
+        assert np.array_equal(found.positive, found.negative)
 
     @pytest.mark.parametrize(
         ("task", "negative"),

@@ -5,7 +5,8 @@ Conventions
 - A member is a file or the bytes of one. It keeps its rate and its level; channels are averaged, which `note` says.
 - Both members have one rate, one depth (16 bit where both sources have 16, else 24) and, where one of them exceeds full
   scale, one gain.
-- Members that cannot be read, have different rates, or hold the same samples are an ItemError: the item fails, alone.
+- Members that cannot be read or have different rates are an ItemError: the item fails, alone. So do members that hold
+  the same samples, but in published benchmarks, whose own scoring counts them as ties: there they stand, with a label.
 """
 
 from __future__ import annotations
@@ -50,9 +51,14 @@ class AudioPair:
     gain: float
     note: str
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """`members: equal` where both hold the same samples."""
+        return {"members": "equal"} if np.array_equal(self.positive, self.negative) else {}
 
-def read_pair(positive: Member, negative: Member) -> AudioPair:
-    """Raises ItemError where a member cannot be read, rates differ, or both hold the same samples."""
+
+def read_pair(positive: Member, negative: Member, equal_may_stand: bool = False) -> AudioPair:
+    """Raises ItemError where a member cannot be read, rates differ, or, unless they may, both hold the same samples."""
     right, wrong = positive.read(), negative.read()
     rate = right.sample_rate
     if rate != wrong.sample_rate:
@@ -62,7 +68,7 @@ def read_pair(positive: Member, negative: Member) -> AudioPair:
     subtype = "PCM_16" if right.subtype == wrong.subtype == "PCM_16" else "PCM_24"
     gain = min(fit_gain(right.waveform, subtype), fit_gain(wrong.waveform, subtype))
     pcm_right, pcm_wrong = (to_pcm(r.waveform * np.float32(gain), subtype) for r in (right, wrong))
-    if np.array_equal(pcm_right, pcm_wrong):
+    if not equal_may_stand and np.array_equal(pcm_right, pcm_wrong):
         raise ItemError(f"{positive.name} and {negative.name} hold the same samples; expected two different clips")
     note = "; ".join(sorted({note for note in (right.note, wrong.note) if note}))
     return AudioPair(rate, pcm_right, pcm_wrong, subtype, gain, note)
@@ -83,4 +89,5 @@ def with_audio(item: Item, pair: AudioPair, transition: int | None) -> Item:
         subtype=pair.subtype,
         gain=pair.gain,
         note=pair.note,
+        labels={**item.labels, **pair.labels},
     )

@@ -85,7 +85,7 @@ class _Found:
 def paired(item: Item, positive: Member, negative: Member) -> Item:
     """The item with its audio and no transition, or failed with its reason."""
     try:
-        return with_audio(item, read_pair(positive, negative), None)
+        return with_audio(item, read_pair(positive, negative, equal_may_stand=True), None)
     except ItemError as error:
         return replace(item, reason=str(error))
 

@@ -92,7 +92,8 @@ def _item_id(task: str, index: int) -> str:
 
 def _item(item: Item, sample: Sample) -> Item:
     try:
-        pair = read_pair(sample.positive, sample.negative)
+        pair = read_pair(sample.positive, sample.negative, equal_may_stand=True)
+        item = replace(item, labels={**item.labels, **pair.labels})
         if item.task in ALIGNMENT:
             return replace(with_audio(item, pair, None), labels={**item.labels, "prefix": "none"})
         cut = (_room_cut if item.task == ROOM else _exact_cut)(sample, pair)
