@@ -216,6 +216,14 @@ def test_recordings_of_the_demo_are_fetched_and_other_paths_are_not(folder):
     assert [entry.source for entry in what_is_missing(load_config(config), None)] == ["fetched", "here"]
 
 
+def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it(folder, monkeypatch):
+    from spokeneval.config.blocks.judges import WeightsJudge
+
+    monkeypatch.setattr(WeightsJudge, "needs", {"torch": "pip install torch", "no_such_package": "pip install it"})
+    lines = missing_lines(what_is_missing(load_config(yaml.safe_load(CONFIG)), None), "c.yaml")
+    assert lines == ["judges.speaker: kind 'resemblyzer' needs no_such_package, which is not installed; pip install it"]
+
+
 def test_all_that_is_missing_is_listed_up_to_a_number():
     missing = [Missing(f"{number} is not there", "here") for number in range(63)]
     lines = missing_lines(missing[:60], "c.yaml")

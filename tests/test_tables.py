@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spokeneval.errors import ArtefactError
-from spokeneval.tables import EMBEDDINGS, SCHEMAS, TOKENS, atomic_path, read_metadata, read_table, write_table
+from spokeneval.tables import EMBEDDINGS, JUDGING, SCHEMAS, TOKENS, atomic_path, read_metadata, read_table, write_table
 
 
 def row(clip_id, codes=(1, 2)):
@@ -44,7 +44,7 @@ def test_another_identity_is_refused(tmp_path):
 
 def test_another_schema_is_refused(tmp_path):
     write_table(tmp_path / "t", TOKENS.from_rows([row("a")]), TOKENS, "i")
-    with pytest.raises(ArtefactError, match="expected a table 'embeddings/1', found 'tokens/2'"):
+    with pytest.raises(ArtefactError, match="expected a table 'embeddings/2', found 'tokens/2'"):
         read_table(tmp_path / "t", EMBEDDINGS)
 
 
@@ -93,3 +93,10 @@ def test_every_schema_names_its_key_and_documents_every_column(schema):
     assert set(schema.key) <= set(schema.arrow.names)
     assert all(column.doc for column in schema.columns)
     assert len({c.name for c in schema.columns}) == len(schema.columns)
+
+
+def test_a_row_may_leave_out_optional_columns_and_no_other():
+    row = dict.fromkeys(JUDGING.arrow.names) | {"task": "t", "item_id": "i", "source": "prompt"}
+    assert JUDGING.from_rows([{k: v for k, v in row.items() if k != "text"}])["text"].to_pylist() == [None]
+    with pytest.raises(ArtefactError, match="verdict"):
+        JUDGING.from_rows([{k: v for k, v in row.items() if k != "verdict"}])

@@ -266,8 +266,8 @@ class Missing:
 
     text: str
     """Where it is named, and what."""
-    source: Literal["fetched", "maybe on the hub", "here"]
-    """Where it is to be had: what `make fetch` brings, what may lack its commit only, and all else."""
+    source: Literal["fetched", "maybe on the hub", "here", "installed"]
+    """Where it is to be had: what `make fetch` brings, what may lack its commit only, all other files, packages."""
 
 
 def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[Missing]:
@@ -284,6 +284,13 @@ def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[M
     missing = []
     for section, blocks in sections.items():
         for name, block in blocks.items():
+            kind = block.model_dump().get("kind")
+            missing += [
+                Missing(
+                    f"{section}.{name}: kind '{kind}' needs {module}, which is not installed; {command}", "installed"
+                )
+                for module, command in block.lacks().items()
+            ]
             on_hub = block.hub_sources()
             for key, (path, mark) in block.content_paths().items():
                 where = f"{section}.{name}.{key}"
@@ -311,8 +318,13 @@ def missing_lines(missing: Sequence[Missing], config_name: str) -> list[str]:
     """What is missing, N_MISSING_SAID at most, and what to do about it; nothing where nothing is missing."""
     if not missing:
         return []
+    n_more = len(missing) - N_MISSING_SAID
+    more = [f"and {n_more} more that are not there"] if n_more > 0 else []
+    said = [*(entry.text for entry in missing[:N_MISSING_SAID]), *more]
     pin, fetch = (f"`make {command} CONFIG={config_name}`" for command in ("pin", "fetch"))
-    sources = {entry.source for entry in missing}
+    sources = {entry.source for entry in missing} - {"installed"}
+    if not sources:
+        return said  # each line names its own command
     if "maybe on the hub" in sources:
         advice = f"run {pin}, then {fetch}, for what is on the hub; correct the other paths"
     elif sources == {"fetched"}:
@@ -321,6 +333,4 @@ def missing_lines(missing: Sequence[Missing], config_name: str) -> list[str]:
         advice = f"run {fetch} for what it can bring; correct the other paths"
     else:
         advice = "correct the paths"
-    n_more = len(missing) - N_MISSING_SAID
-    more = [f"and {n_more} more that are not there"] if n_more > 0 else []
-    return [*(entry.text for entry in missing[:N_MISSING_SAID]), *more, advice]
+    return [*said, advice]

@@ -35,6 +35,8 @@ class Column:
     name: str
     type: pa.DataType
     doc: str
+    optional: bool = False
+    """True where a row may leave it out; it is null then."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class TableSchema:
         return self.arrow.empty_table()
 
     def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
-        """Rows to a table of this schema; a row must name every column, and no other."""
+        """Rows to a table of this schema; a row must name every column that is not optional, and no other."""
         names = set(self.arrow.names)
+        needed = {column.name for column in self.columns if not column.optional}
         for row in rows:
-            if set(row) != names:
-                raise ArtefactError(
-                    f"table '{self.name}': a row has columns {sorted(set(row) ^ names)} too few or too many"
-                )
+            if not needed <= set(row) <= names:
+                wrong = sorted((needed - set(row)) | (set(row) - names))
+                raise ArtefactError(f"table '{self.name}': a row has columns {wrong} too few or too many")
         return pa.Table.from_pylist(rows, schema=self.arrow)
 
 
@@ -69,11 +71,20 @@ def _string(name: str, doc: str) -> Column:
     return Column(name, pa.string(), doc)
 
 
+def _optional(name: str, doc: str) -> Column:
+    return Column(name, pa.string(), doc, optional=True)
+
+
 def _status(what: str) -> tuple[Column, Column]:
     return (
         _string("status", f"'ok', or 'failed' where the {what} cannot be had, now or later"),
         _string("reason", "why it failed; null where it did not"),
     )
+
+
+def _flags(null: str) -> Column:
+    doc = f"'loops', 'repeats_prompt': what a score may come from without skill; empty for neither, {null}"
+    return Column("flags", pa.list_(pa.string()), doc, optional=True)
 
 
 def _ints(name: str, doc: str, width: pa.DataType | None = None) -> Column:
@@ -102,7 +113,7 @@ CLIPS = TableSchema(
 
 PAIRS = TableSchema(
     "pairs",
-    1,
+    2,
     ("task", "index"),
     "One row an item: a positive and a negative clip that share a prompt, and the clips cut out of them.",
     (
@@ -125,6 +136,10 @@ PAIRS = TableSchema(
         _string("negative", "clip_id of the whole wrong clip"),
         _string("continuation_positive", "clip_id of the right clip from the transition on"),
         _string("continuation_negative", "clip_id of the wrong clip from the transition on"),
+        _optional(
+            "same_attribute", "clip_id of a third clip with the attribute of the right one; null where none is known"
+        ),
+        _optional("noise_only", "clip_id of the right continuation's background without speech; null where not known"),
         _string("labels", "JSON object: attribute labels of the item (speaker, noise class, SNR band, room ...)"),
         _string(
             "sources",
@@ -220,7 +235,7 @@ EVALUATORS = TableSchema(
 
 CONTINUATIONS = TableSchema(
     "continuations",
-    1,
+    2,
     ("clip_id", "sample_index"),
     "One row per prompt clip and sample: what the model says next, prompt excluded.",
     (
@@ -230,24 +245,27 @@ CONTINUATIONS = TableSchema(
         Column("audio", AUDIO, "FLAC of the continuation alone; null where there is none"),
         Column("sample_rate", pa.int32(), "Hz"),
         Column("n_samples", pa.int64(), "length in samples"),
+        Column("seconds", pa.float64(), "length in seconds", optional=True),
         _string("pcm_sha256", "clip_id of the continuation: sha256 of its PCM and rate"),
         _ints("prompt_codes", "codes the model was given, frame-major"),
         _ints("codes", "new codes, frame-major"),
         _ints("durations", "frames of each new step; null where every step is one frame"),
         _string("status", "ok, empty, silent, clipped, too_short, failed"),
         _string("reason", "why it is not ok; null where it is"),
+        _flags("null where nothing can be heard"),
     ),
 )
 
 EMBEDDINGS = TableSchema(
     "embeddings",
-    1,
+    2,
     ("audio_id",),
     "One row per audio (reference, round trip, continuation): its embedding by one judge, with the judge's own crop.",
     (
         _string("audio_id", "clip_id of the audio, or of the clip whose round trip this is"),
         Column("embedding", pa.list_(pa.float32()), "as the judge gives it; cosines are taken in float32"),
         Column("score", pa.float32(), "for judges that give a number and no embedding (naturalness); else null"),
+        _optional("text", "what a transcriber understood; null for other judges"),
         Column("seconds", pa.float32(), "seconds of audio that entered, after the crop"),
         *_status("audio"),
     ),
@@ -255,7 +273,7 @@ EMBEDDINGS = TableSchema(
 
 JUDGING = TableSchema(
     "judging",
-    1,
+    2,
     ("task", "item_id", "source", "sample_index"),
     "One row per item, source and sample: is what was heard nearer to the right or to the wrong continuation?",
     (
@@ -277,7 +295,11 @@ JUDGING = TableSchema(
             "1 nearer to the right one, 0.5 tie, 0 else; empty, silent and too short ones count 0",
         ),
         Column("score", pa.float32(), "the number of a judge without embeddings (naturalness); null elsewhere"),
+        _optional("text", "what a transcriber understood of what was heard; null for other judges"),
+        Column("n_words", pa.int32(), "words of the transcript that `text` is held against", optional=True),
+        Column("n_errors", pa.int32(), "words of it that are missing, added or others in `text`", optional=True),
         _string("audio_status", "status of the continuation that was judged"),
+        _flags("null for what is no continuation"),
         *_status("judgement"),
     ),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -35,6 +37,13 @@ class Block(BaseModel):
     """A block of the configuration. Unknown keys are errors; blocks do not change once they are read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Module that is imported -> the command that installs it, for what spokeneval itself does not need."""
+
+    def lacks(self) -> dict[str, str]:
+        """Those of `needs` that are not installed. Nothing is imported."""
+        return {module: command for module, command in self.needs.items() if find_spec(module) is None}
 
     def content_paths(self) -> dict[str, tuple[str, Resource]]:
         """Key -> (path, mark) of every path whose content counts, nested blocks included ("screen.weights")."""
