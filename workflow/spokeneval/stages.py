@@ -33,6 +33,8 @@ PACKAGES = {
 }
 """Third-party packages whose release can change a stage's numbers."""
 
+OPTIONAL = {"speechbrain": "speechbrain", "nemo": "nemo_toolkit", "funasr": "funasr"}
+"""Module of an optional package that a judge needs -> the name under which it is installed."""
 
 _NOT_OF_THE_NUMBERS = (
     "family",
@@ -68,9 +70,9 @@ class Stages:
 
     # ------------------------------------------------------------ building blocks
 
-    def _versions(self, stage: str) -> dict[str, str]:
+    def _versions(self, stage: str, also: Sequence[str] = ()) -> dict[str, str]:
         kept = self.config.accept_versions
-        return {name: kept.get(name, package_version(name)) for name in PACKAGES.get(stage, ())}
+        return {name: kept.get(name, package_version(name)) for name in (*PACKAGES.get(stage, ()), *also)}
 
     def _block(self, block: Block, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """A block with paths replaced by the digests of what they hold."""
@@ -92,8 +94,9 @@ class Stages:
                 target[last] = self.fingerprints.digest(path)
         return values
 
-    def _identity(self, stage: str, code: tuple[str, ...], **parts: Any) -> str:
-        return digest({"stage": stage, "code": code_digest(*code), "versions": self._versions(stage), **parts})
+    def _identity(self, stage: str, code: tuple[str, ...], also: Sequence[str] = (), **parts: Any) -> str:
+        """also: packages beside those of the stage whose release counts."""
+        return digest({"stage": stage, "code": code_digest(*code), "versions": self._versions(stage, also), **parts})
 
     # ------------------------------------------------------------ stages, in the order of the flow
 
@@ -165,7 +168,8 @@ class Stages:
         """Embeddings of any audio by one judge: references and continuations alike."""
         block = self.config.judges[judge]
         code = ("spokeneval.embeddings:embed_audio", self._target(JUDGES, block))
-        return self._identity("embeddings", code, block=self._block(block, without=("tasks", "max_items")))
+        own = self._block(block, without=("tasks", "max_items", "device"))
+        return self._identity("embeddings", code, also=[OPTIONAL[module] for module in block.needs], block=own)
 
     def _listening(self, judge: str) -> dict[str, Any]:
         """Which items a judge listens to."""
