@@ -15,6 +15,7 @@ from typing import Any, Literal
 from spokeneval import report
 from spokeneval.config import Config
 from spokeneval.config.block import Block
+from spokeneval.demo.assets import asset_with, part_of, parts
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.hub import local_snapshot
 from spokeneval.identity import code_digest, digest, package_version
@@ -270,14 +271,13 @@ class Missing:
 
     text: str
     """Where it is named, and what."""
-    source: Literal["fetched", "maybe on the hub", "here", "installed"]
-    """Where it is to be had: what `make fetch` brings, what may lack its commit only, all other files, packages."""
+    source: Literal["fetched", "maybe on the hub", "here", "told"]
+    """Where it is to be had: what `make fetch` brings, what may lack its commit only, all other files; told: the text
+    says what to do."""
 
 
 def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[Missing]:
     """Everything that a configuration names and that is not there; nor archived, where fingerprints are given."""
-    from spokeneval.fetch import DEMO_FOLDER
-
     sections: Mapping[str, Mapping[str, Block]] = {
         "datasets": config.datasets,
         "tokenizers": config.tokenizers,
@@ -290,9 +290,7 @@ def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[M
         for name, block in blocks.items():
             kind = block.model_dump().get("kind")
             missing += [
-                Missing(
-                    f"{section}.{name}: kind '{kind}' needs {module}, which is not installed; {command}", "installed"
-                )
+                Missing(f"{section}.{name}: kind '{kind}' needs {module}, which is not installed; {command}", "told")
                 for module, command in block.lacks().items()
             ]
             on_hub = block.hub_sources()
@@ -308,9 +306,18 @@ def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[M
                     text = f"{where}: {path} is not there; if it is a name on the hub, {hint}"
                     missing.append(Missing(text, "maybe on the hub"))
                 else:
-                    is_fetched = "demo" in config.assets and Path(path).is_relative_to(DEMO_FOLDER)
-                    missing.append(Missing(f"{where}: {path} is not there", "fetched" if is_fetched else "here"))
+                    missing.append(_missing_file(where, path, config))
     return missing
+
+
+def _missing_file(where: str, path: str, config: Config) -> Missing:
+    part = part_of(path)
+    if part is None:
+        return Missing(f"{where}: {path} is not there", "here")
+    if part in parts(config.assets):
+        return Missing(f"{where}: {path} is not there", "fetched")
+    advice = f"add `{asset_with(part)}` to `assets` and run `make fetch CONFIG=...`"
+    return Missing(f"{where}: {path} is not there; {advice}", "told")
 
 
 def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
@@ -326,9 +333,9 @@ def missing_lines(missing: Sequence[Missing], config_name: str) -> list[str]:
     more = [f"and {n_more} more that are not there"] if n_more > 0 else []
     said = [*(entry.text for entry in missing[:N_MISSING_SAID]), *more]
     pin, fetch = (f"`make {command} CONFIG={config_name}`" for command in ("pin", "fetch"))
-    sources = {entry.source for entry in missing} - {"installed"}
+    sources = {entry.source for entry in missing} - {"told"}
     if not sources:
-        return said  # each line names its own command
+        return said
     if "maybe on the hub" in sources:
         advice = f"run {pin}, then {fetch}, for what is on the hub; correct the other paths"
     elif sources == {"fetched"}:
