@@ -335,7 +335,7 @@ EMOTION2VEC = {
 
 
 def test_a_configuration_that_is_python_is_not_run(tmp_path: Path) -> None:
-    text = yaml.safe_dump(EMOTION2VEC).replace("[(16, 10, 5)]", f"open(\"{tmp_path / 'was_run'}\", \"w\")")
+    text = yaml.safe_dump(EMOTION2VEC).replace("[(16, 10, 5)]", f'open("{tmp_path / "was_run"}", "w")')
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError, match="feature_encoder_spec is 'open"):
         read_settings(tmp_path / "config.yaml")

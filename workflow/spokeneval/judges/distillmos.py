@@ -2,15 +2,15 @@
 
 Conventions
 -----------
-- 16 kHz, windows of 7.68 s (122,880 samples): shorter audio is filled up with zeros, longer audio is the mean of windows
-  at most 1 s apart, the last one ending with the audio. Each window is scaled to a peak of 1, so that the level is not
-  heard.
+- 16 kHz, windows of 7.68 s (122,880 samples): shorter audio is filled up with zeros, longer audio is the mean of
+  windows at most 1 s apart, the last one ending with the audio. Each window is scaled to a peak of 1, so that the
+  level is not heard (to about 3e-4: the compression enlarges rounding in the zeros).
 - A compressed complex spectrogram (20 ms, hop 10 ms, magnitude ** 0.3), six convolutions, seven transformer layers,
   attention pooling. The score lies between 1 and 5, higher is better.
 - It learned to predict the quality of recorded, transmitted and enhanced speech; for other sounds it means nothing.
-- Weights: the package distillmos 0.9.1 (MIT), `distillmos/weights/distill_mos_v7.pt`. The network below is written anew
-  for its checkpoint, because the package imports torchaudio; on 40 clips of speech of 0.8 to 13.7 s (six are lines joined
-  together) the two differ by at most 5e-7.
+- Weights: the package distillmos 0.9.1 (MIT), `distillmos/weights/distill_mos_v7.pt`. The network below is written
+  anew for its checkpoint, because the package imports torchaudio; on 40 clips of speech of 0.8 to 13.7 s (six are
+  lines joined together) the two differ by at most 5e-7.
 """
 
 from __future__ import annotations

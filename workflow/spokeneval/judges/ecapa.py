@@ -2,11 +2,11 @@
 
 Conventions
 -----------
-- 16 kHz; 80 mel bands in dB (25 ms, hop 10 ms), their mean over the clip taken off; all of the clip at once. The embedding
-  has 192 numbers and is brought to unit length, which no cosine sees.
-- The network, the features and the normalisation are speechbrain's own classes with the published settings, put together
-  here: the settings file of the repository (HyperPyYAML) may construct anything and is not read. Of the repository only
-  `embedding_model.ckpt` is used (Apache-2.0), as plain weights.
+- 16 kHz; 80 mel bands in dB (25 ms, hop 10 ms), their mean over the clip taken off; all of the clip at once. The
+  embedding has 192 numbers and is brought to unit length, which no cosine sees.
+- The network, the features and the normalisation are speechbrain's own classes with the published settings, put
+  together here: the settings file of the repository (HyperPyYAML) may construct anything and is not read. Of the
+  repository only `embedding_model.ckpt` is used (Apache-2.0), as plain weights.
 - Never run with the published weights. With random weights of the published sizes it equals
   `EncoderClassifier.encode_batch` of speechbrain 1.1.2 to 1e-6.
 """

@@ -1,13 +1,13 @@
-"""emotion2vec: embeddings of emotion by FunASR (Ma et al. 2023, arXiv 2312.15185), base, plus_seed, plus_base or plus_large.
+"""emotion2vec: embeddings of emotion by FunASR (Ma et al. 2023, arXiv 2312.15185), base and plus models.
 
 Conventions
 -----------
 - 16 kHz, the waveform brought to mean 0 and variance 1 where the model's settings say so; all of the clip at once. The
-  embedding is the mean of the last layer's frames (50 a second): 768 numbers, 1024 for plus_large; brought to unit length,
-  which no cosine sees. The nine emotions of the plus models are not used.
-- The network is FunASR's own class with the folder's `config.yaml` (plain YAML) and `model.pt` (plain weights). FunASR's
-  AutoModel is not used: it looks for updates, sets seeds and the number of threads. The class evaluates one setting as
-  Python, so that it must be a sum of numbers in brackets. Weights that only training needs are left out.
+  embedding is the mean of the last layer's frames (50 a second): 768 numbers, 1024 for plus_large; brought to unit
+  length, which no cosine sees. The nine emotions of the plus models are not used.
+- The network is FunASR's own class with the folder's `config.yaml` (plain YAML) and `model.pt` (plain weights).
+  FunASR's AutoModel is not used: it looks for updates, sets seeds and the number of threads. The class evaluates one
+  setting as Python, so that it must be a sum of numbers in brackets. Weights that only training needs are left out.
 - The weights have a licence of their own ("model-license"), to be read first.
 - Never run with the published weights. A small network with random weights gives the embeddings of
   `AutoModel.generate(granularity="utterance")` of FunASR 1.4.16 to 1e-6.

@@ -1,4 +1,4 @@
-"""Packages that some judges need and spokeneval does not: what installs them, and one clear line where they are absent."""
+"""Packages that some judges need and spokeneval does not: what installs them, and a clear line where they lack."""
 
 from __future__ import annotations
 

@@ -18,9 +18,7 @@ def _require(weights: Path, judge: str) -> None:
         raise ConfigError(f"{judge}: no weights at {weights}; fetch them, or mend `weights` in the configuration")
 
 
-def read_checkpoint(
-    weights: Path, judge: str, allowed: list[Any] | None = None, content: bytes | None = None
-) -> Any:
+def read_checkpoint(weights: Path, judge: str, allowed: list[Any] | None = None, content: bytes | None = None) -> Any:
     """A torch checkpoint read with weights_only=True; `allowed` are the harmless types that it holds besides tensors.
 
     content: the checkpoint itself, where the file `weights` is an archive that holds it.

@@ -1,14 +1,14 @@
-"""TitaNet: speaker embeddings by NeMo (Koluguri et al. 2022, arXiv 2110.04410), nvidia/speakerverification_en_titanet_large.
+"""TitaNet: speaker embeddings by NeMo (Koluguri et al. 2022, arXiv 2110.04410).
 
 Conventions
 -----------
-- 16 kHz; 80 mel bands, each brought to mean 0 and variance 1 over the clip; all of the clip at once. The embedding has 192
-  numbers and is brought to unit length, which no cosine sees.
-- The model is restored by NeMo from a `.nemo` archive (CC-BY-4.0), on one device and without a trainer. Its weights are
-  read here as plain weights first, and NeMo from release 3.0 on constructs only classes of its own from an archive's
-  settings; older releases are not accepted.
-- Never run with the published weights. A small network with random weights, saved by NeMo 3.0.0, gives the embeddings of
-  NeMo's `infer_segment` to the bit.
+- 16 kHz; 80 mel bands, each brought to mean 0 and variance 1 over the clip; all of the clip at once. The embedding has
+  192 numbers and is brought to unit length, which no cosine sees.
+- The model is restored by NeMo from a `.nemo` archive, on one device and without a trainer. Its weights
+  are read here as plain weights first, and NeMo from release 3.0 on constructs only classes of its own from an
+  archive's settings; older releases are not accepted.
+- Never run with the published weights. A small network with random weights, saved by NeMo 3.0.0, gives the embeddings
+  of NeMo's `infer_segment` to 1e-7.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WEIGHTS = "model_weights.ckpt"
 
 
 def archive(path: Path) -> Path:
-    """The `.nemo` file that a path is, or the only one in a folder. Raises ConfigError where there is none or several."""
+    """A `.nemo` file, or the only one in a folder. Raises ConfigError where there is none or several."""
     found = sorted(path.glob("*.nemo")) if path.is_dir() else [path]
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "none"

@@ -3,13 +3,13 @@
 Conventions
 -----------
 - 16 kHz, the waveform as it is (no scaling), one at a time: padding would move scores.
-- wav2vec 2.0 base, an embedding of the domain (0) and of the listener (288), a bidirectional LSTM, a projection; the mean
-  over frames, times 2, plus 3. Nominally 1 to 5 and not clipped to it; higher is better. Domain and listener are those of
-  the published scoring script.
-- It learned on synthesised English speech; for other sounds it means nothing.
+- wav2vec 2.0 base, an embedding of the domain (0) and of the listener (288), a bidirectional LSTM, a projection; the
+  mean over frames, times 2, plus 3. Nominally 1 to 5 and not clipped to it; higher is better. Domain and listener are
+  those of the published scoring script.
+- It learned on synthesised speech, most of it English; for other sounds it means nothing.
 - Weights: a file of plain weights with the names of the published checkpoint (MIT), e.g. `utmos_state_dict.pt` of
-  Blinorot/UTMOS-PyTorch on the hub. The published checkpoint itself holds objects of other packages beside its weights and
-  is refused. The network is wav2vec 2.0 of transformers, its sizes read off the weights.
+  Blinorot/UTMOS-PyTorch on the hub. The published checkpoint itself holds objects of other packages beside its weights
+  and is refused. The network is wav2vec 2.0 of transformers, its sizes read off the weights.
 - Never run with the published weights. With random weights of the published sizes it agrees with the package
   utmos-pytorch 0.1.0, which says of itself that it gives the published scores, to 3e-7 on 15 clips of 0.5 to 6 s.
 """
@@ -83,7 +83,6 @@ def _encoder(state: Mapping[str, torch.Tensor]) -> Any:
         mask_time_prob=0.0,
         mask_feature_prob=0.0,
         apply_spec_augment=False,
-        attn_implementation="eager",
     )
     return Wav2Vec2Model(config)
 
