@@ -126,5 +126,10 @@ JUDGES = Registry(
         "rms_level": "spokeneval.judges.trivial:RMSLevel",
         "mean_log_mel": "spokeneval.judges.trivial:MeanLogMel",
         "long_term_spectrum": "spokeneval.judges.trivial:LongTermSpectrum",
+        "distillmos": "spokeneval.judges.distillmos:DistillMOS",
+        "utmos": "spokeneval.judges.utmos:UTMOS",
+        "ecapa": "spokeneval.judges.ecapa:ECAPA",
+        "titanet": "spokeneval.judges.titanet:TitaNet",
+        "emotion2vec": "spokeneval.judges.emotion2vec:Emotion2vec",
     },
 )
