@@ -171,7 +171,8 @@ def train_vocoder(place: Workplace, write: bool) -> None:
     baselines = unit_vocoder.measure_baselines(unit_vocoder.count_lookup(fitted), held_out)
     say(f"{name}: mean frame {baselines[0].mel_l1:.3f}, mean frame of the unit {baselines[1].mel_l1:.3f} mel L1")
     start = time.process_time()
-    network = unit_vocoder.train(fitted, recipe, lambda line: say(f"{name}: {line}"))
+    centroids = load_file(place.codebook(unit_vocoder.TOKENIZER))["centroids"]
+    network = unit_vocoder.train(fitted, centroids, recipe, lambda line: say(f"{name}: {line}"))
     seconds, measured = time.process_time() - start, unit_vocoder.measure(network, held_out)
     say(
         f"{name}: validation {measured.mel_l1:.3f} mel L1, {measured.duration_error_frames:.2f} frames a unit, "

@@ -7,6 +7,9 @@ Conventions
 - A training step is the mean over a few clips, each alone as it is decoded later: L1 of the log-mel under the true
   durations, and the squared error of log1p of the durations. Half of the clips begin within the speech, as
   continuations do.
+- Embeddings start as the principal components of the codebook's centroids: units that sound alike start alike, and
+  those that the voice hardly ever said (validation: mel L1 .58 instead of .61 from random ones, .57 frames instead
+  of .66) are not left at random.
 - Squared error of a logarithm aims at less than the mean, and rounding adds to it. One number, the predictor's last
   bias, is therefore set after training, such that the training clips last as long as they did.
 - Mel L1 is in natural-logarithm units over all frames and bands of held-out clips of the voice, under true durations.
@@ -116,11 +119,26 @@ def losses(network: UnitMelNetwork, clip: AlignedClip) -> tuple[torch.Tensor, to
     return (predicted - clip.log_mel).abs().mean(), error.square().mean()
 
 
-def train(clips: Sequence[AlignedClip], recipe: Recipe, report: Callable[[str], None]) -> UnitMelNetwork:
-    """Train from seeded random weights by AdamW; the result is rounded to float16 and back to float32."""
+def initial_embedding(centroids: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n_units, size of the encoder) -> (n_units, width) of mean square 1."""
+    centred = (centroids - centroids.mean(axis=0)).astype(np.float64)
+    left, scales, _ = np.linalg.svd(centred, full_matrices=False)
+    components = left[:, : SHAPE.width] * scales[: SHAPE.width]
+    scaled: NDArray[np.float32] = (components / np.sqrt(np.mean(np.square(components)))).astype(np.float32)
+    return scaled
+
+
+def train(
+    clips: Sequence[AlignedClip], centroids: NDArray[np.float32], recipe: Recipe, report: Callable[[str], None]
+) -> UnitMelNetwork:
+    """Train by AdamW from seeded random weights, the embeddings from centroids (n_units, size of the encoder).
+
+    The result is rounded to float16 and back to float32.
+    """
     torch.manual_seed(recipe.seed)
     network, rng = UnitMelNetwork(SHAPE), np.random.default_rng(recipe.seed)
     with torch.no_grad():
+        network.embedding.weight.copy_(torch.from_numpy(initial_embedding(centroids)))
         network.mel_out.bias.copy_(torch.cat([clip.log_mel for clip in clips]).mean(dim=0))
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98))
     start = time.monotonic()
