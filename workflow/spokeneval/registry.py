@@ -99,6 +99,7 @@ VOCODERS = Registry(
         "hifigan": "spokeneval.vocoders.hifigan:HiFiGAN",
         "codec": "spokeneval.vocoders.codec:OwnDecoder",
         "unit_hifigan": "spokeneval.vocoders.unit_hifigan:UnitHiFiGAN",
+        "unit_mel": "spokeneval.vocoders.unit_mel:UnitMel",
     },
 )
 MODELS = Registry(
