@@ -118,6 +118,7 @@ JUDGES = Registry(
         "aisfx": "spokeneval.judges.aisfx:AiSFX",
         "voicefilter_lite": "spokeneval.judges.voicefilter_lite:VoiceFilterLite",
         "dnsmos": "spokeneval.judges.dnsmos:DNSMOS",
+        "whisper": "spokeneval.judges.whisper:Whisper",
         "rms_level": "spokeneval.judges.trivial:RMSLevel",
         "mean_log_mel": "spokeneval.judges.trivial:MeanLogMel",
         "long_term_spectrum": "spokeneval.judges.trivial:LongTermSpectrum",

