@@ -49,6 +49,8 @@ class Transcriber(Protocol):
     sample_rate: int
     attribute: str
     """'content'"""
+    language: str
+    """Code of the language that it writes, e.g. 'en'."""
 
     def transcribe(self, waveforms: Sequence[NDArray[np.float32]]) -> list[str]:
         """(n,) texts as the judge writes them; an empty one where it hears no words. Raises ItemError as `embed`."""
