@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.backends import cudnn
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperProcessor
 
 from spokeneval.errors import ConfigError, ItemError
@@ -52,7 +53,8 @@ class Whisper:
 
     def transcribe(self, waveforms: Sequence[NDArray[np.float32]]) -> list[str]:
         """What is said in each (n_samples,); raises ItemError for silence, less than 0.1 s and more than 30 s."""
-        return [self._one(waveform) for waveform in waveforms]
+        with torch.inference_mode(), cudnn.flags(enabled=True, allow_tf32=False):
+            return [self._one(waveform) for waveform in waveforms]
 
     def _one(self, waveform: NDArray[np.float32]) -> str:
         heard = cropped(waveform, self.sample_rate, self.crop_s, self.least_s)
@@ -62,7 +64,6 @@ class Whisper:
         text: str = self._tokenizer.decode(self._tokens(heard), skip_special_tokens=True)
         return text.strip()
 
-    @torch.inference_mode()
     def _tokens(self, heard: NDArray[np.float32]) -> list[int]:
         mel = self._features(heard, sampling_rate=self.sample_rate, return_tensors="pt").input_features
         with quiet():
