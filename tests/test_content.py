@@ -189,7 +189,8 @@ def test_continuations_that_cannot_be_heard_have_no_text(world: World) -> None:
         {"clip_id": prompts[2], "pcm_sha256": None, "status": "failed", "reason": "boom"},
         {"clip_id": prompts[3], "pcm_sha256": said[3], "status": "clipped", "reason": "loud"},
     ]
-    continuations = pl.DataFrame(rows).with_columns(sample_index=pl.lit(0, pl.Int16))
+    unflagged = pl.lit(None, pl.List(pl.String))
+    continuations = pl.DataFrame(rows).with_columns(sample_index=pl.lit(0, pl.Int16), flags=unflagged)
     table = transcribed_continuations(world.pairs, continuations, world.references())
     assert cells(table, "model", "text", "audio_status", "status") == [
         ("Sat cat the", "ok", "ok"),
