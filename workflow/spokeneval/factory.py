@@ -12,7 +12,7 @@ from spokeneval.config.blocks import ModelBlock
 from spokeneval.datasets.base import Dataset
 from spokeneval.errors import ConfigError
 from spokeneval.hub import need_snapshot
-from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
+from spokeneval.judges.base import Judge
 from spokeneval.models.base import Decoding, SpokenLM
 from spokeneval.models.external import External
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry
@@ -60,8 +60,8 @@ def make_vocoder(config: Config, name: str) -> Vocoder:
     return vocoder
 
 
-def make_judge(config: Config, name: str) -> EmbeddingJudge | NaturalnessJudge:
-    judge: EmbeddingJudge | NaturalnessJudge = _build(JUDGES, name, config.judges[name], _LISTENING)
+def make_judge(config: Config, name: str) -> Judge:
+    judge: Judge = _build(JUDGES, name, config.judges[name], _LISTENING)
     return judge
 
 

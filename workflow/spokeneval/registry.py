@@ -124,6 +124,7 @@ JUDGES = Registry(
         "clap": "spokeneval.judges.clap:CLAP",
         "ast": "spokeneval.judges.ast_audioset:AST",
         "audeering_dim": "spokeneval.judges.audeering_dim:AudeeringDim",
+        "whisper": "spokeneval.judges.whisper:Whisper",
         "rms_level": "spokeneval.judges.trivial:RMSLevel",
         "mean_log_mel": "spokeneval.judges.trivial:MeanLogMel",
         "long_term_spectrum": "spokeneval.judges.trivial:LongTermSpectrum",

@@ -31,6 +31,7 @@ PACKAGES = {
     "likelihood": ("torch", "transformers"),
     "continuations": ("torch", "transformers"),
     "embeddings": ("torch", "transformers", "onnxruntime", "soxr"),
+    "round_trips": ("jiwer",),
 }
 """Third-party packages whose release can change a stage's numbers."""
 
@@ -180,7 +181,12 @@ class Stages:
         return self.config.judges[judge].model_dump(mode="json", include={"tasks", "max_items", "attribute"})
 
     def qualification(self, judge: str) -> str:
-        code = ("spokeneval.judging:judge_prompts", "spokeneval.judging:judge_copies", "spokeneval.embeddings:copies")
+        code = (
+            "spokeneval.judging:judge_prompts",
+            "spokeneval.judging:judge_copies",
+            "spokeneval.embeddings:copies",
+            "spokeneval.transcripts:transcribed_references",
+        )
         return self._identity(
             "qualification", code, embeddings=self.embeddings(judge), listening=self._listening(judge)
         )
@@ -198,7 +204,7 @@ class Stages:
         heard = self.round_trip_embeddings(tokenizer, vocoder, judge)
         return self._identity(
             "round_trips",
-            ("spokeneval.judging:judge_round_trips",),
+            ("spokeneval.judging:judge_round_trips", "spokeneval.transcripts:transcribed_round_trips"),
             embeddings=heard,
             listening=self._listening(judge),
         )
@@ -206,7 +212,11 @@ class Stages:
     def judging(self, model: str, judge: str) -> str:
         return self._identity(
             "judging",
-            ("spokeneval.judging:judge_continuations", "spokeneval.embeddings:continuation_audio"),
+            (
+                "spokeneval.judging:judge_continuations",
+                "spokeneval.transcripts:transcribed_continuations",
+                "spokeneval.embeddings:continuation_audio",
+            ),
             continuations=self.continuations(model),
             samples=self.config.models[model].decoding.samples_per_item,
             embeddings=self.embeddings(judge),

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
 from spokeneval.config import Config
 from spokeneval.embeddings import (
-    Judge,
     continuation_audio,
     copies,
     embed_audio,
-    is_naturalness,
     judged_ids,
     reference_ids,
     round_trip_ids,
@@ -31,6 +30,7 @@ from spokeneval.jobs.tables_in import (
     tokenizer_info,
     tokens_of,
 )
+from spokeneval.judges.base import Judge, Transcriber, answer_of
 from spokeneval.judging import (
     COLUMNS_JUDGED,
     judge_continuations,
@@ -43,6 +43,7 @@ from spokeneval.layout import Layout
 from spokeneval.progress import Progress
 from spokeneval.store import PartStore
 from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, read_batches, read_table, write_table
+from spokeneval.transcripts import transcribed_continuations, transcribed_references, transcribed_round_trips
 
 
 def references(config: Config, *, dataset: str, judge: str, identity: str, embeddings: str, threads: int) -> None:
@@ -52,6 +53,7 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
     listener = make_judge(config, judge)
+    answer = answer_of(listener)
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
     copy_of: dict[tuple[str, str], str] = {}
     n_samples = {clip: length.n_samples for clip, length in lengths_of(config, dataset).items()}
@@ -61,18 +63,25 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
 
     def audio() -> Iterator[tuple[str, bytes]]:
         yield from reference_audio(pairs, clips())
+        if answer == "transcript":  # there is nothing to compare a copy's words with
+            return
         for key, audio_id, flac in copies(pairs, clips(), n_samples):
             copy_of[key] = audio_id
             yield audio_id, flac
 
-    _embed(judge, listener, audio(), len(reference_ids(pairs)) + len(judgeable(pairs)), store)
+    n_copies = 0 if answer == "transcript" else len(judgeable(pairs))
+    _embed(judge, listener, audio(), len(reference_ids(pairs)) + n_copies, store)
     heard = _collected(store, reference_ids(pairs))
     extra = {
         "attribute": listener.attribute,
-        "naturalness": is_naturalness(listener),
+        "answer": answer,
         "crop_s": getattr(listener, "crop_s", None),
     }
     write_table(Path(layout.references(dataset, judge)), heard, EMBEDDINGS, identity, extra)
+    if answer == "transcript":
+        rows = transcribed_references(pairs, heard)
+        write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
+        return
     of_copies = judge_copies(pairs, copy_of, _collected(store, sorted(set(copy_of.values()))), heard)
     rows = pl.concat([judge_prompts(pairs, heard), of_copies])
     write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
@@ -100,8 +109,9 @@ def round_trips(
     store = store_of(config, "round_trips", embeddings, EMBEDDINGS)
     wanted = round_trip_ids(pairs)
     progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
+    listener = make_judge(config, judge)
     counts = embed_round_trips(
-        make_judge(config, judge),
+        listener,
         make_tokenizer(config, tokenizer),
         make_vocoder(config, vocoder),
         pairs,
@@ -113,7 +123,10 @@ def round_trips(
     heard = _collected(store, wanted)
     write_table(Path(layout.round_trips(dataset, tokenizer, vocoder, judge)), heard, EMBEDDINGS, identity)
     known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS, references)
-    rows = judge_round_trips(pairs, heard, known)
+    if answer_of(listener) == "transcript":
+        rows = transcribed_round_trips(pairs, heard, known, cast(Transcriber, listener).language)
+    else:
+        rows = judge_round_trips(pairs, heard, known)
     write_table(Path(layout.ceilings(dataset, tokenizer, vocoder, judge)), rows, JUDGING, identity)
 
 
@@ -188,9 +201,13 @@ def judging(
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
     batches = read_batches(path, CONTINUATIONS, continuations, ["clip_id", "status", "pcm_sha256", "audio"])
     audio = continuation_audio(batch.filter(pl.col("clip_id").is_in(prompts)) for batch in batches)
-    _embed(judge, make_judge(config, judge), audio, len(judged_ids(said)), store)
+    listener = make_judge(config, judge)
+    _embed(judge, listener, audio, len(judged_ids(said)), store)
     heard = _collected(store, judged_ids(said))
-    rows = judge_continuations(pairs, said, heard, known, seed=config.report.seed)
+    if answer_of(listener) == "transcript":
+        rows = transcribed_continuations(pairs, said, heard)
+    else:
+        rows = judge_continuations(pairs, said, heard, known, seed=config.report.seed)
     write_table(Path(layout.judging(dataset, model, judge)), rows, JUDGING, identity)
 
 

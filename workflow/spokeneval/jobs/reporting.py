@@ -303,7 +303,7 @@ def _judge_entry(config: Config, dataset: str, name: str) -> JudgeEntry:
         name=name,
         kind=str(block.model_dump()["kind"]),
         attribute=extra["attribute"],
-        naturalness=extra["naturalness"],
+        answer=extra["answer"],
         trivial=isinstance(block, TrivialJudge),
         crop_s=block.model_dump().get("crop_s"),
     )

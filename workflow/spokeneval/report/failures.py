@@ -40,6 +40,7 @@ def _failed_rows(
 ) -> pl.DataFrame:
     """Every row without a number, ungrouped."""
     judged = judging.filter(pl.col("status") != tables.OK)
+    recorded = pl.col("source").is_in(["prompt", "positive", "negative"])
     frames = [
         _failed(pairs, "pairs", inputs.dataset),
         _failed(scores.filter(pl.col("role") != "baseline"), "evaluators", pl.col("model")).with_columns(
@@ -48,14 +49,14 @@ def _failed_rows(
             .otherwise(pl.col("kind"))
         ),
         _failed(scores.filter(pl.col("role") == "baseline"), "controls", pl.col("model")),
-        _failed(judged.filter(pl.col("source") == "prompt"), "qualification", pl.col("judge")),
+        _failed(judged.filter(recorded), "qualification", pl.col("judge")),
         _failed(
             judged.filter(pl.col("source").str.ends_with("round_trip")),
             "round_trips",
             pl.col("name") + " / " + pl.col("judge"),
         ),
         _failed(
-            judged.filter((pl.col("source") != "prompt") & ~pl.col("source").str.ends_with("round_trip")),
+            judged.filter(~recorded & ~pl.col("source").str.ends_with("round_trip")),
             "judging",
             pl.col("name") + " / " + pl.col("judge"),
         ),

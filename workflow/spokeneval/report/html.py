@@ -16,6 +16,7 @@ from markupsafe import Markup
 from spokeneval.report import text
 from spokeneval.report.agreement import TITLE as AGREEMENT_TITLE
 from spokeneval.report.answers import answer_curves, failed_lines, limits, task_answers
+from spokeneval.report.content import content_view
 from spokeneval.report.gap import gap_rows
 from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
@@ -117,6 +118,7 @@ def report_page(
         n_comparisons=len(found.comparisons),
         judges=_judge_matrix(found.judges),
         heard_by=_heard_by(found.model_judging, _SOURCES),
+        content=content_view(inputs, found.content),
         chosen=sorted(set(judges.values())),
         sources=_SOURCES,
         agreement_title=AGREEMENT_TITLE,
@@ -130,7 +132,11 @@ def report_page(
         control_signature=signature(
             inputs, reductions, evaluator="controls", delta=f"{inputs.settings.primary_window_s:g} s"
         ),
-        judge_signature=signature(inputs, reductions, **judge_fields(inputs, {j: j for j in inputs.judges})),
+        judge_signature=signature(
+            inputs,
+            reductions,
+            **judge_fields(inputs, {j: j for j, entry in inputs.judges.items() if not entry.transcribes}),
+        ),
         agreement_signature=signature(
             inputs,
             reductions,

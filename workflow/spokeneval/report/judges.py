@@ -29,7 +29,7 @@ class Panel:
     def __init__(self, inputs: ReportInputs, pairs: pl.DataFrame, judging: pl.DataFrame) -> None:
         settings = inputs.settings
         own = judging.filter((pl.col("source") == "prompt") & (pl.col("name") == ""))
-        comparing = [name for name in inputs.qualification if not inputs.judges[name].naturalness]
+        comparing = [name for name in inputs.qualification if inputs.judges[name].compares]
         judgements = {name: own.filter(pl.col("judge") == name) for name in comparing}
         topline = {
             task: (entries[0].value, entries[0].source) for task, entries in inputs.human_topline.items() if entries

@@ -15,6 +15,7 @@ import base64
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,9 @@ from spokeneval import tables
 from spokeneval.audio import decode_flac
 from spokeneval.report import drawings
 from spokeneval.report.inputs import ReportInputs
+
+if TYPE_CHECKING:
+    from spokeneval.report.content import Transcript
 
 TRACE_BEFORE_S, TRACE_AFTER_S = 0.5, 1.5
 
@@ -38,6 +42,8 @@ class Player:
     seconds: float | None
     wave: Markup
     reason: str | None = None
+    said: tuple[Transcript, ...] = ()
+    """What transcribers wrote of it (`report.content`)."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from spokeneval.report import figures, figures_of_groups, html, positions
 from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
+from spokeneval.report.content import content_table, split_judging, with_transcripts
 from spokeneval.report.failures import failures_table, n_failed_items, n_failed_rows
 from spokeneval.report.gap import gap_table
 from spokeneval.report.groups import groups_table
@@ -44,6 +45,7 @@ from spokeneval.report.schemas import (
     STRATA,
     TIMINGS,
 )
+from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
 from spokeneval.tables import TableSchema, atomic_path, write_table
@@ -74,6 +76,9 @@ class ReportTables:
     comparisons: pl.DataFrame
     judges: pl.DataFrame
     model_judging: pl.DataFrame
+    content: pl.DataFrame
+    said: pl.DataFrame
+    """The judging rows of transcribers, one per item, source and sample."""
     agreement: pl.DataFrame
     failures: pl.DataFrame
     timings: pl.DataFrame
@@ -97,6 +102,7 @@ class ReportTables:
             "comparisons": (self.comparisons, COMPARISONS),
             "judges": (self.judges, JUDGES),
             "model_judging": (self.model_judging, MODEL_JUDGING),
+            "content": (self.content, CONTENT),
             "agreement": (self.agreement, AGREEMENT),
             "failures": (self.failures, FAILURES),
             "timings": (self.timings, TIMINGS),
@@ -125,7 +131,7 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
             frame.write_csv(temporary)
     write_table(folder / "items_long.parquet", found.items, ITEMS_LONG, identity)
     drawn = _figures(inputs, found, folder / "figures")
-    heard = listening(inputs, pairs, times)
+    heard = with_transcripts(listening(inputs, pairs, times), found.said)
     reductions = conventions(inputs)
     page = html.report_page(inputs, pairs, found, drawn, heard, reductions)
     with atomic_path(folder / "report.html") as temporary:
@@ -146,7 +152,8 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
 
 def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataFrame]) -> ReportTables:
     scores = read_scores(inputs)
-    judging = read_judging(inputs)
+    everything = read_judging(inputs)
+    judging, said = split_judging(inputs, everything)
     comparisons = comparisons_table(inputs, pairs, scores)
     accuracy = with_letters(accuracy_table(inputs, pairs, scores), comparisons)
     panel = Panel(inputs, pairs, judging)
@@ -160,8 +167,10 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         comparisons,
         judges,
         model_judging,
+        content_table(inputs, pairs, said),
+        said,
         agreement_table(inputs, accuracy, model_judging, judges),
-        failures_table(inputs, pairs, scores, judging),
+        failures_table(inputs, pairs, scores, everything),
         timings,
         pl.concat([empty, *profile]),
         items_long(pairs, scores, judging),
@@ -171,7 +180,7 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         *learning_tables(inputs, pairs, scores),
         panel.notes,
         len(pairs),
-        n_failed_items(inputs, pairs, scores, judging),
+        n_failed_items(inputs, pairs, scores, everything),
     )
 
 
@@ -241,6 +250,7 @@ def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, An
         "published_source": inputs.published_source,
         "accuracy": ranked.to_dicts(),
         "judging": found.model_judging.filter(pl.col("source") == "model").to_dicts(),
+        "content": found.content.to_dicts(),
         "gap": found.gap.to_dicts(),
         "best_steps": found.best_steps.to_dicts(),
         "agreement": found.agreement.filter(pl.col("primary") & pl.col("chosen")).to_dicts(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from spokeneval.report.schemas_content import CONTENT
 from spokeneval.tables import Column, TableSchema
 
 
@@ -376,6 +377,7 @@ REPORT_SCHEMAS = {
         AGREEMENT,
         JUDGES,
         MODEL_JUDGING,
+        CONTENT,
         FAILURES,
         TIMINGS,
         PROFILE,
