@@ -4,7 +4,8 @@ Conventions
 -----------
 - A prompt is a clip of its own: its codes come from the prompt's audio alone. Nothing here reads a positive, a negative
   or a continuation of the dataset.
-- New frames: the smallest whole number that lasts `new_s` seconds.
+- New frames: the smallest whole number that lasts `new_s` seconds. With `min_new_s` below it a model may end sooner,
+  after the smallest whole number that lasts min_new_s; a row that ended is shorter, and no other row is changed.
 - Where every step is one frame, the end of the prompt (as much as the vocoder's `history_s` says, all for codecs with a
   long memory) and the continuation are decoded together, and the prompt's frames x hop samples are cut off: phases and
   filter memories would otherwise start from nothing at the join.
@@ -65,6 +66,13 @@ def n_new_frames(new_s: float, tokenizer: TokenizerInfo) -> int:
     return math.ceil(Fraction(str(new_s)) * tokenizer.sample_rate / tokenizer.hop_samples)
 
 
+def n_least_frames(decoding: Decoding, tokenizer: TokenizerInfo) -> int | None:
+    """The frames after which a model may end by itself; None where it may not."""
+    if decoding.min_new_s is None or decoding.min_new_s >= decoding.new_s:
+        return None
+    return n_new_frames(decoding.min_new_s, tokenizer)
+
+
 def needed(pairs: pl.DataFrame, samples_per_item: int) -> list[Key]:
     """The keys that usable items need: every prompt once, however many items begin with it, and every sample."""
     prompts = sorted(set(pairs.filter(pl.col("status") == OK)["prompt"].drop_nulls()))
@@ -103,12 +111,12 @@ def continue_dataset(
     store.write([_failed(key, None, decoding, f"the prompt has no codes: {codes[key[0]]}") for key in unusable])
     report(len(unusable))
 
-    n_frames = n_new_frames(decoding.new_s, tokenizer.info)
+    n_frames, min_frames = n_new_frames(decoding.new_s, tokenizer.info), n_least_frames(decoding, tokenizer.info)
     n_generated = 0
     for sample_index in range(decoding.samples_per_item):
         # Prompts of like lengths share a batch; a batch is counted in prompts.
         work = [(clip_id, sample_index) for clip_id in sorted(usable, key=lambda name: len(usable[name].codes.codes))]
-        generate = _generator(model, n_frames, decoding, sample_index)
+        generate = _generator(model, n_frames, decoding, sample_index, min_frames)
         for batch in unfinished(work, lambda key: 1, batch_size, set(work) - done):
             rows = []
             for prompt, new in generate([usable[clip_id] for clip_id, _ in batch]):
@@ -121,9 +129,13 @@ def continue_dataset(
     return Continued(keys=keys, n_generated=n_generated, n_reused=len(done), n_by_status=counts)
 
 
-def _generator(model: SpokenLM, n_frames: int, decoding: Decoding, sample_index: int) -> Halving[Prompt, Codes]:
+def _generator(
+    model: SpokenLM, n_frames: int, decoding: Decoding, sample_index: int, min_frames: int | None
+) -> Halving[Prompt, Codes]:
+    least = {} if min_frames is None else {"min_frames": min_frames}
+
     def call(prompts: Sequence[Prompt]) -> list[Codes]:
-        return model.continue_(prompts, n_frames, decoding, sample_index)
+        return model.continue_(prompts, n_frames, decoding, sample_index, **least)
 
     return Halving(call)
 

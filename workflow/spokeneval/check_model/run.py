@@ -210,8 +210,12 @@ def _check(
         for i, (clip, own) in enumerate(zip(subject.clips, subject.codes, strict=True))
     ]
     decoding = replace(decoding_of(config, checked.model), new_s=new_s, samples_per_item=1)
+    if decoding.min_new_s is not None:
+        decoding = replace(decoding, min_new_s=min(decoding.min_new_s, new_s))
     checked.findings["Continuations"] = _guarded(
-        lambda: check_continuation(model, subject.source, vocoder, prompts, n_frames, decoding, subject.dtype)
+        lambda: check_continuation(
+            model, subject.source, vocoder, prompts, n_frames, decoding, subject.dtype, getattr(block, "device", "cpu")
+        )
     )
     note("other conventions")
     probed = probe(model, subject.tokenizer, info, subject.clips, subject.codes, max_batch_tokens)
