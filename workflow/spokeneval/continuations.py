@@ -11,6 +11,8 @@ Conventions
   filter memories would otherwise start from nothing at the join.
   De-duplicated units last as long as the vocoder decides, so the prompt's part is unknown: they are decoded alone.
 - Noise is keyed by (seed, clip_id, sample_index) and step: neither batch nor order changes a continuation.
+- `seconds` is the length of the sound. `flags` says whether it loops or repeats its prompt, by its codes
+  (`repetition`); null where nothing can be heard.
 - Status, first that applies: 'failed' (the reason says why), 'empty' (nothing new), 'too_short' (< 0.5 s), 'silent'
   (RMS < 1e-4), 'clipped' (more than 1 % of samples at or above full scale before they were scaled to fit), 'ok'.
 """
@@ -31,6 +33,7 @@ from spokeneval.audio import Waveform, make_clip, rms
 from spokeneval.batching import Halving, unfinished
 from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.models.base import Decoding, Prompt, SpokenLM
+from spokeneval.repetition import flags_of_codes
 from spokeneval.tables import CONTINUATIONS, FAILED, OK, write_table
 from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
 from spokeneval.vocoders.base import Vocoder, sample_rate_of
@@ -42,6 +45,8 @@ SHORTEST_S = 0.5
 SILENCE_RMS = 1e-4
 FULL_SCALE = 32767 / 32768
 CLIPPED_SHARE = 0.01
+UNHEARD = ("empty", "silent", FAILED)
+"""Statuses of what cannot be heard, and has no flags."""
 
 Key = tuple[str, int]
 """(clip_id, sample_index), the key of the table."""
@@ -197,6 +202,8 @@ def _row(
         return row
     clip = make_clip(waveform, sample_rate)
     return row | {
+        "seconds": clip.n_samples / clip.sample_rate,
+        "flags": None if status in UNHEARD else flags_of_codes(prompt.codes, new, tokenizer.info),
         "audio": {"bytes": clip.flac, "path": f"{clip.clip_id[:16]}.flac"},
         "sample_rate": clip.sample_rate,
         "n_samples": clip.n_samples,
@@ -224,5 +231,5 @@ def write(
     tokenizer: TokenizerInfo,
 ) -> None:
     """The declared table: the rows of these keys, under the store's identity; the same work gives the same bytes."""
-    extra = {"tokenizer": tokenizer.to_dict(), "model": model_name}
+    extra = {"tokenizer": tokenizer.to_dict(), "model": model_name, "flags": "codes"}
     write_table(path, store.collect(list(keys)), CONTINUATIONS, store.identity, extra)

@@ -86,10 +86,9 @@ class Stages:
             *parents, last = key.split(".")
             for parent in parents:
                 target = target[parent]
-            if mark.beside:
-                target[last] = [Path(path).name, self.fingerprints.digest(Path(path).parent)]
-            else:
-                target[last] = self.fingerprints.digest(path)
+            content = mark.content(path)
+            found = self.fingerprints.digest(content)
+            target[last] = found if content == Path(path) else [Path(path).name, found]
         return values
 
     def _identity(self, stage: str, code: tuple[str, ...], **parts: Any) -> str:

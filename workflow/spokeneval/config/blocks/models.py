@@ -267,7 +267,9 @@ class ExternalBlock(ModelBlock):
         default_factory=lambda: StoredLayoutBlock(), description="where the losses lie in their arrays"
     )
     generated_audio: Annotated[str | None, Resource(beside=True)] = Field(
-        None, description="table with task, index, path (inside its folder) and, where there are several, sample_index"
+        None,
+        description="table with task, index, path (inside its folder) and, where there are several, sample_index; or a "
+        "folder of files named {task}/{index}.wav or {item_id}.wav",
     )
     prompt_included: bool = Field(False, description="the audio begins with the prompt, which is cut off")
 
