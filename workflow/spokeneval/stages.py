@@ -48,6 +48,9 @@ _NOT_OF_THE_NUMBERS = (
 )
 """Keys of a model's block that change no log-probability; `sequence` holds what a named convention stands for."""
 
+_NOT_OF_THE_EMBEDDINGS = ("tasks", "max_items", "device", "attribute")
+"""Keys of a judge's block that change no embedding; `attribute` names what it is asked for, where it hears several."""
+
 NOT_OF_THE_ITEMS = frozenset({"human_topline", "published", "published_source", "averaging"})
 """Keys of a dataset's block that say what its results are compared with, and change no item."""
 
@@ -164,11 +167,11 @@ class Stages:
         """Embeddings of any audio by one judge: references and continuations alike."""
         block = self.config.judges[judge]
         code = ("spokeneval.embeddings:embed_audio", self._target(JUDGES, block))
-        return self._identity("embeddings", code, block=self._block(block, without=("tasks", "max_items")))
+        return self._identity("embeddings", code, block=self._block(block, without=_NOT_OF_THE_EMBEDDINGS))
 
     def _listening(self, judge: str) -> dict[str, Any]:
-        """Which items a judge listens to."""
-        return self.config.judges[judge].model_dump(mode="json", include={"tasks", "max_items"})
+        """Which items a judge listens to, and for what."""
+        return self.config.judges[judge].model_dump(mode="json", include={"tasks", "max_items", "attribute"})
 
     def qualification(self, judge: str) -> str:
         code = ("spokeneval.judging:judge_prompts", "spokeneval.judging:judge_copies", "spokeneval.embeddings:copies")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from spokeneval.config.block import Block, ResourcePath
+from spokeneval.config.block import Block, ModelPath, ResourcePath, Revision
 
 
 class JudgeBlock(Block):
@@ -24,6 +24,33 @@ class WeightsJudge(JudgeBlock):
     crop_s: PositiveFloat | None = Field(None, description="seconds from the beginning that are heard; all if null")
 
 
+class CheckpointJudge(JudgeBlock):
+    """A judge that transformers loads, with its preprocessor_config.json: CLAP and AST."""
+
+    kind: Literal["clap", "ast"]
+    path: ModelPath = Field(description="folder with config.json and weights, or a name on the hub")
+    revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
+    crop_s: PositiveFloat | None = Field(None, description="seconds from the beginning that are heard; all if null")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1 ...")
+
+
+class WaveformJudge(CheckpointJudge):
+    """WavLM x-vectors, and audeering's wav2vec2 for emotion."""
+
+    kind: Literal["wavlm_xvector", "audeering_dim"]  # type: ignore[assignment]
+    do_normalize: bool | None = Field(
+        None, description="bring waveforms to mean 0 and variance 1; as preprocessor_config.json says if null"
+    )
+
+
+class SSLAudioSetJudge(WaveformJudge):
+    """HuBERT or wav2vec 2.0 trained on AudioSet, as config.json says."""
+
+    kind: Literal["ssl_audioset"]  # type: ignore[assignment]
+    crop_s: PositiveFloat | None = Field(5.0, description="seconds from the beginning that are heard; all if null")
+    attribute: Literal["scene", "background", "room"] = Field("scene", description="what it is asked for")
+
+
 class TrivialJudge(JudgeBlock):
     """A judge that hears level or spectrum only: where it qualifies, channel cues solve the task."""
 
@@ -33,5 +60,8 @@ class TrivialJudge(JudgeBlock):
 
 JUDGES: dict[str, type[Block]] = {
     **dict.fromkeys(("resemblyzer", "aisfx", "voicefilter_lite", "dnsmos"), WeightsJudge),
+    **dict.fromkeys(("clap", "ast"), CheckpointJudge),
+    **dict.fromkeys(("wavlm_xvector", "audeering_dim"), WaveformJudge),
+    "ssl_audioset": SSLAudioSetJudge,
     **dict.fromkeys(("rms_level", "mean_log_mel", "long_term_spectrum"), TrivialJudge),
 }
