@@ -209,11 +209,11 @@ class Stages:
         )
 
     def report(self, dataset: str) -> str:
-        config, block = self.config, self.config.datasets[dataset]
+        config, block, judges = self.config, self.config.datasets[dataset], self.config.judges_of(dataset)
         models = {
             name: [
                 model.model_dump(mode="json", include=_SHOWN),
-                self.evaluators(name) if model.scored else None,
+                self.evaluators(name) if name in config.scored_on(dataset) else None,
             ]
             for name, model in config.models.items()
         }
@@ -224,8 +224,8 @@ class Stages:
             templates=self.fingerprints.digest(Path(report.__file__).parent / "templates"),
             settings=config.report.model_dump(mode="json"),
             models=models,
-            judging={name: [self.judging(name, judge) for judge in config.judges] for name in config.audible()},
-            judges={name: self.qualification(name) for name in config.judges},
+            judging={name: [self.judging(name, judge) for judge in judges] for name in config.audible()},
+            judges={name: self.qualification(name) for name in judges},
         )
 
     def all(self) -> dict[tuple[str, ...], str]:
