@@ -89,14 +89,15 @@ def judged_ids(continuations: pl.DataFrame) -> list[str]:
 def copies(
     pairs: pl.DataFrame, clips: Iterable[pl.DataFrame], n_samples: Mapping[str, int]
 ) -> Iterator[tuple[tuple[str, str], str, bytes]]:
-    """((task, item_id), audio_id, FLAC) of the baseline `copy` of every usable item with a prompt.
+    """((task, item_id), audio_id, FLAC) of the baseline `copy` of every usable item with a prompt and members.
 
     The last COPY_S seconds of the prompt (all of a shorter one), repeated to the length of the right continuation: what
     a model could say that heard the attribute and has nothing to say.
     clips: batches with clip_id and audio; n_samples: of every clip, by clip_id.
     """
     items: dict[str, list[dict[str, Any]]] = {}
-    for item in pairs.filter((pl.col("status") == OK) & pl.col("prompt").is_not_null()).iter_rows(named=True):
+    usable = pairs.filter(pl.col("status") == OK).drop_nulls(["prompt", "continuation_positive"])
+    for item in usable.iter_rows(named=True):
         items.setdefault(item["prompt"], []).append(item)
     for row in _rows_of(clips, items):
         prompt, rate = decode_flac(row["audio"]["bytes"])

@@ -71,6 +71,11 @@ def make_model(config: Config, name: str, info: TokenizerInfo) -> SpokenLM:
     sequence = block.model_dump().get("sequence") or {}
     left_out = (*ModelBlock.model_fields, "sequence", "convention")
     model: SpokenLM = _build(MODELS, name, block, left_out, tokenizer=info, **sequence)
+    if block.decoding.may_end and not getattr(model, "can_end", False):
+        raise ConfigError(
+            f"models.{name}: decoding.min_new_s is below new_s, but the model has no mark that ends speech (`can_end`)"
+            "; take min_new_s away, or name a sequence convention with an end"
+        )
     return model
 
 

@@ -125,6 +125,7 @@ def judge_round_trips(pairs: pl.DataFrame, round_trips: pl.DataFrame, references
         Candidate(item, source, item[role])
         for item in judgeable(pairs)
         for source, role in (("prompt_round_trip", "prompt"), ("positive_round_trip", "continuation_positive"))
+        if item[role] is not None  # a free prompt has no right continuation
     ]
     return _judge(candidates, Heard.from_table(round_trips), Heard.from_table(references))
 
@@ -136,7 +137,11 @@ def judge_copies(
     references: pl.DataFrame,
 ) -> pl.DataFrame:
     """Rows 'copy'; `copies` gives the audio_id of each (task, item_id), see `embeddings.copies`."""
-    candidates = [Candidate(item, "copy", copies[item["task"], item["item_id"]]) for item in judgeable(pairs)]
+    candidates = [
+        Candidate(item, "copy", copies[item["task"], item["item_id"]])
+        for item in judgeable(pairs)
+        if item["continuation_positive"] is not None  # a free prompt says no length
+    ]
     return _judge(candidates, Heard.from_table(embeddings), Heard.from_table(references))
 
 

@@ -78,6 +78,7 @@ DATASETS = Registry(
         "zerospeech": "spokeneval.datasets.zerospeech:ZeroSpeech",
         "storycloze": "spokeneval.datasets.storycloze:StoryCloze",
         "stored_losses": "spokeneval.datasets.stored_losses:StoredLossesItems",
+        "prompts": "spokeneval.datasets.prompts:Prompts",
     },
 )
 TOKENIZERS = Registry(

@@ -93,10 +93,9 @@ class Stages:
             *parents, last = key.split(".")
             for parent in parents:
                 target = target[parent]
-            if mark.beside:
-                target[last] = [Path(path).name, self.fingerprints.digest(Path(path).parent)]
-            else:
-                target[last] = self.fingerprints.digest(path)
+            content = mark.content(path)
+            found = self.fingerprints.digest(content)
+            target[last] = found if content == Path(path) else [Path(path).name, found]
         return values
 
     def _identity(self, stage: str, code: tuple[str, ...], also: Sequence[str] = (), **parts: Any) -> str:
@@ -225,11 +224,11 @@ class Stages:
         )
 
     def report(self, dataset: str) -> str:
-        config, block = self.config, self.config.datasets[dataset]
+        config, block, judges = self.config, self.config.datasets[dataset], self.config.judges_of(dataset)
         models = {
             name: [
                 model.model_dump(mode="json", include=_SHOWN),
-                self.evaluators(name) if model.scored else None,
+                self.evaluators(name) if name in config.scored_on(dataset) else None,
             ]
             for name, model in config.models.items()
         }
@@ -240,8 +239,8 @@ class Stages:
             templates=self.fingerprints.digest(Path(report.__file__).parent / "templates"),
             settings=config.report.model_dump(mode="json"),
             models=models,
-            judging={name: [self.judging(name, judge) for judge in config.judges] for name in config.audible()},
-            judges={name: self.qualification(name) for name in config.judges},
+            judging={name: [self.judging(name, judge) for judge in judges] for name in config.audible()},
+            judges={name: self.qualification(name) for name in judges},
         )
 
     def all(self) -> dict[tuple[str, ...], str]:

@@ -22,6 +22,8 @@ from spokeneval.embeddings import references as reference_audio
 from spokeneval.embeddings import round_trips as embed_round_trips
 from spokeneval.jobs.tables_in import (
     asked_of,
+    audio_of,
+    clips_of,
     lengths_of,
     note,
     pairs_heard,
@@ -170,10 +172,16 @@ def _told_continuations(config: Config, dataset: str, model: str, identity: str)
     from spokeneval.factory import make_external
 
     info = tokenizer_info(config, dataset, config.models[model].tokenizer)
-    told = make_external(config, model, info).continuations(pairs_of(config, dataset), asked_of(config, dataset))
+    pairs = pairs_of(config, dataset)
+    prompts = dict(audio_of(config, dataset, clips_of(pairs, ("prompt",))))
+    told = make_external(config, model, info).continuations(pairs, asked_of(config, dataset), prompts)
     statuses = Counter(row["status"] for row in told.rows)
-    note(f"{len(told.rows)} continuations from files, {dict(statuses)}, {told.n_left_out} rows of others")
-    path, extra = Path(Layout(config).continuations(dataset, model)), {"tokenizer": info.to_dict(), "model": model}
+    note(f"{len(told.rows)} continuations from files, {dict(statuses)}, {told.n_left_out} rows or files of others")
+    if told.unmatched:
+        more = f" and {len(told.unmatched) - 20} more" if len(told.unmatched) > 20 else ""
+        note(f"files that belong to no item: {', '.join(told.unmatched[:20])}{more}")
+    path = Path(Layout(config).continuations(dataset, model))
+    extra = {"tokenizer": info.to_dict(), "model": model, "flags": "sound"}
     write_table(path, CONTINUATIONS.from_rows(told.rows), CONTINUATIONS, identity, extra)
 
 

@@ -178,7 +178,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         return wrong is None
 
     everything = pairs_of(config, dataset) if partial else None
-    judges, audible, scored = list(config.judges), config.audible(), config.scored()
+    judges, audible, scored = config.judges_of(dataset), config.audible(), config.scored_on(dataset)
     likelihood = {
         name: Path(path)
         for name in scored

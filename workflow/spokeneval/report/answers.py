@@ -34,6 +34,8 @@ class TaskAnswer:
     topline: str | None
     no_judge: str
     """Why none was chosen, where none was."""
+    is_free: bool = False
+    """True where items are prompts alone, which nothing can be right or wrong about."""
     series: str | None = None
     """The training run that all rows are steps of, in whose order they then are; None where they are ranked."""
     notes: list[str] = field(default_factory=list)
@@ -44,7 +46,16 @@ def task_answers(inputs: ReportInputs, pairs: pl.DataFrame, found: ReportTables)
     """Every task of the dataset, in its order, control tasks last."""
     order = pairs["task"].unique(maintain_order=True).to_list()
     order.sort(key=lambda task: task in inputs.settings.control_tasks)
-    return [_answer(inputs, task, found) for task in order]
+    answers = [_answer(inputs, task, found) for task in order]
+    pairs_of = set(pairs.filter(pl.col("prompt").is_null() | pl.col("positive").is_not_null())["task"])
+    for answer in answers:
+        if answer.task not in pairs_of:
+            answer.is_free = True
+            answer.warnings = []
+            answer.notes = [
+                "Free prompts: nothing to be right or wrong about. What was said is under Judges and Listen."
+            ]
+    return answers
 
 
 def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
@@ -78,7 +89,7 @@ def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
         judge,
         "; ".join(f"{entry.value:.1f} ({entry.source})" for entry in inputs.human_topline.get(task, ())) or None,
         found.no_judge.get(task, "none can hear this attribute"),
-        series,
+        series=series,
     )
     _notes(answer, inputs, of_task, found)
     return answer
@@ -157,7 +168,8 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
         if n_heard < FEWEST_SYSTEMS:
             few = f"below {FEWEST_SYSTEMS}, a correlation has no interval"
             said.append(f"{count(n_heard, 'system')} can be heard: {few}.")
-    unjudged = [a.task for a in answers if not a.is_control and (a.judge is None or a.judge["verdict"] != QUALIFIES)]
+    asked = [a for a in answers if not a.is_control and not a.is_free]
+    unjudged = [a.task for a in asked if (a.judge is None or a.judge["verdict"] != QUALIFIES)]
     if inputs.judges and unjudged:
         said.append(f"No judge is known to hear the attribute of {listed(unjudged)}: judgements there rank nothing.")
     blurred = [a.task for a in answers if len(a.rows) > 1 and {row["letters"] for row in a.rows} == {"a"}]

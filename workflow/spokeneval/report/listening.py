@@ -123,7 +123,7 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
         return Listening()
     tables.read_metadata(inputs.clips, tables.CLIPS)
     roles = ("prompt", "positive", "negative")
-    clips = _audio(inputs.clips, {clip for role in roles for clip in chosen[role]}, ["clip_id", "audio"])
+    clips = _audio(inputs.clips, {clip for role in roles for clip in chosen[role].drop_nulls()}, ["clip_id", "audio"])
     heard: dict[str, dict[str, dict[str, object]]] = {}
     for model, path in inputs.continuations.items():
         tables.read_metadata(path, tables.CONTINUATIONS)
@@ -144,6 +144,8 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
         cut = int(item["transition"])
         players = []
         for role, title in zip(roles, ("Prompt", "Right clip (positive)", "Wrong clip (negative)"), strict=True):
+            if item[role] is None:  # a free prompt
+                continue
             flac = _flac(clips.get(item[role]))
             if flac is None:
                 reason = "not in the clips table" if clips else "the dataset holds losses and no audio"
