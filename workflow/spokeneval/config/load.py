@@ -117,7 +117,7 @@ def problem_lines(error: ValidationError, where: str, schema: type[Block]) -> li
         elif problem["type"] == "string_pattern_mismatch" and problem["loc"][-1] == "[key]":
             lines.append(f"{place}: names may hold letters, digits, '.', '_', '+', '-' only (they become file names)")
         elif problem["type"] == "value_error":
-            lines.append(f"{place}: {problem['ctx']['error']}")
+            lines.append(": ".join(filter(None, (place, str(problem["ctx"]["error"])))))
         else:
             lines.append(f"{place}: {problem['msg']}, found {_short(problem['input'])}")
     return lines

@@ -7,7 +7,7 @@ Conventions
 - Krippendorff's alpha is of single votes (0: as by chance, 1: all alike): ordinal on a scale of steps, interval else.
 - r_halves: listeners in two random halves, Pearson's r of the systems' MOS, mean over splits. split_half: Spearman-
   Brown, r with the MOS of as many other listeners on the same items. max_r: its square root, what a metric would reach
-  that knows the expected MOS. A correlation seen above max_r is luck or an error.
+  that knows what all possible listeners say on these items. A correlation seen above max_r is luck or an error.
 - reliability: also counts the items as a sample (`statistics.noise`), so it is the stricter one.
 """
 

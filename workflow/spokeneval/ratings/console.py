@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import polars as pl
@@ -76,7 +77,8 @@ def _agreement(agreement: pl.DataFrame) -> str:
         for row in agreement.iter_rows(named=True)
     ]
     notes = [f"{r['dimension']}, {r['over']}: {r['note']}" for r in agreement.iter_rows(named=True) if r["note"]]
-    return "\n".join([columns(["dimension", "over", "systems", *shown.values()], rows, n_left=2), *notes])
+    wrapped = [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+    return "\n".join([columns(["dimension", "over", "systems", *shown.values()], rows, n_left=2), *wrapped])
 
 
 def _number(value: Any, digits: int = 2) -> str:

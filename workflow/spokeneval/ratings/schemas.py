@@ -112,7 +112,7 @@ AGREEMENT = TableSchema(
         _f("reliability", "share of the variance of system means that is not noise of items and listeners"),
         _f("r_halves", "Pearson's r of system MOS between random halves of the listeners, mean over splits"),
         _f("split_half", "Spearman-Brown of r_halves: r with the MOS of as many other listeners"),
-        _f("max_r", "sqrt(split_half): what a metric that knows the expected MOS would reach"),
+        _f("max_r", "sqrt(split_half): what a metric would reach that knows what all possible listeners say"),
         _n("n_splits", "random splits"),
         _n("n_splits_left_out", "splits in which a system had no vote in one half"),
         _s("note", "why a number is missing; null where none is"),

@@ -13,6 +13,8 @@ Conventions
 - **Estimand** of the interval: the expected score over new rows and new columns. Variance of the mean =
   row x sum(n_row^2) / n^2 + column x sum(n_column^2) / n^2 + residual / n, normal, with Student's t for how well the
   variance is known (Satterthwaite 1946: mean squares of rows, columns and residual). Bounds are not cut at the scale.
+  Simulated coverage is .94 to .97, for 10 x 5 to 200 x 12 and crowds (see the tests); it is wider than needed (.99) in
+  small panels whose items and listeners do not differ at all, as negative components count as 0.
 - Intraclass correlation: agreement of single scores, row / (row + column + residual), and of the mean of k of them;
   in a balanced design ICC(2,1) and ICC(2,k) of Shrout & Fleiss (1979).
 """
@@ -150,12 +152,20 @@ def intraclass(score: ArrayLike, row: Sequence[Any] | NDArray[Any], column: Sequ
 
 
 def _degrees_of_freedom(found: Components, of_rows: float, of_columns: float, residual: float) -> float:
-    """Of the variance of the mean: mean square of rows + that of columns - that of the residual, each with its own."""
+    """Of the variance of the mean: mean square of rows + that of columns - that of the residual, each with its own.
+
+    Where one of the factors has hardly more than one score a level, its mean square is the residual's, and the
+    difference of the two is known well: they count by the share of scores that are not the first of their level.
+    """
     rows, columns = found.n / found.per_row - 1, found.n / found.per_column - 1
-    if found.n_rows == found.n or found.n_columns == found.n:
-        return columns if found.n_columns < found.n else rows
+    sparse = 1 - 1 / min(found.per_row, found.per_column)
+    in_rows, in_columns = (sparse, 1.0) if found.per_row < found.per_column else (1.0, sparse)
     left = max(found.n - found.n_rows - found.n_columns + 1, 1)
-    parts = (of_rows + residual) ** 2 / rows + (of_columns + residual) ** 2 / columns + residual**2 / left
+    parts = (
+        (of_rows + in_rows * residual) ** 2 / rows
+        + (of_columns + in_columns * residual) ** 2 / columns
+        + (sparse * residual) ** 2 / left
+    )
     return (of_rows + of_columns + residual) ** 2 / parts
 
 
