@@ -107,7 +107,7 @@ class Stages:
     def clips(self, dataset: str) -> str:
         block = self.config.datasets[dataset]
         kind = str(block.model_dump()["kind"])
-        code = ["spokeneval.datasets.base:clips_and_pairs", DATASETS.target(kind)]
+        code = ["spokeneval.datasets.base:pairs_of_items", DATASETS.target(kind)]
         screen = getattr(block, "screen", None)
         if screen is not None:
             code.append(JUDGES.target(screen.kind))

@@ -82,10 +82,10 @@ class PartStore:
         empty = self.schema.empty()
         return pa.concat_tables(tables) if tables else empty.select(columns or empty.column_names)
 
-    def collect_batches(self, keys: Sequence[Key], n_rows: int = AUDIO_ROWS) -> Iterator[pa.Table]:
+    def collect_batches(self, keys: Sequence[Key], n_rows: int = 4 * AUDIO_ROWS) -> Iterator[pa.Table]:
         """The same in the order of the keys, n_rows at a time: no more than that and one part is in memory.
 
-        A part is read again for every batch that has rows of it.
+        A part is read again for every batch that has rows of it: small batches are read often.
         """
         where = self._whereabouts(keys)
         ordered = sorted(where.items(), key=lambda entry: tuple((part is not None, part) for part in entry[0]))

@@ -373,7 +373,7 @@ def write_batches(
     identity: str,
     extra: dict[str, Any] | None = None,
 ) -> None:
-    """Write a table batch by batch, each a row group, so that one batch is in memory; otherwise as `write_table`.
+    """Write a table batch by batch, so that one batch is in memory; otherwise as `write_table`.
 
     Batches must come in the order of the key, which the rows of each have already. Raises ArtefactError where they do
     not, or where a key occurs twice.
@@ -392,7 +392,7 @@ def write_batches(
                         f"{path}: '{schema.name}' has the key {key} after {last}; expected them in order"
                     )
                 last = key
-            writer.write_table(table.combine_chunks().replace_schema_metadata(arrow.metadata))
+            writer.write_table(table.combine_chunks().replace_schema_metadata(arrow.metadata), AUDIO_ROWS)
 
 
 def _as_schema(path: Path, table: pa.Table, schema: TableSchema) -> pa.Table:

@@ -15,7 +15,7 @@ Conventions
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from spokeneval.audio import Clip, clip_from_pcm
-from spokeneval.tables import CLIPS, FAILED, OK, PAIRS
+from spokeneval.tables import AUDIO_ROWS, CLIPS, FAILED, OK, PAIRS
 
 ROLES = (
     *("prompt", "positive", "negative", "continuation_positive", "continuation_negative"),
@@ -89,24 +89,26 @@ def _json(values: dict[str, Any]) -> str:
 
 
 def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
-    """The tables `clips` (each clip once) and `pairs` of a stream of items."""
-    clips: dict[str, dict[str, Any]] = {}
+    """The tables `clips` (each clip once) and `pairs` of a stream of items, in memory."""
+    clips: list[dict[str, Any]] = []
+    pairs = pairs_of_items(items, clips.extend)
+    return CLIPS.from_rows(clips), pairs
+
+
+def pairs_of_items(items: Iterator[Item], write: Callable[[list[dict[str, Any]]], None]) -> pa.Table:
+    """The table `pairs` of a stream of items; `write` is given their clips, each once, AUDIO_ROWS rows at a time."""
+    seen = set[str]()
+    pending: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
 
     def keep(item: Item, pcm: NDArray[np.int32], gain: float, note: str) -> str:
         clip: Clip = clip_from_pcm(pcm, item.sample_rate, item.subtype, gain, note)
-        clips.setdefault(
-            clip.clip_id,
-            {
-                "clip_id": clip.clip_id,
-                "sample_rate": clip.sample_rate,
-                "n_samples": clip.n_samples,
-                "audio": {"bytes": clip.flac, "path": f"{clip.clip_id[:16]}.flac"},
-                "subtype": clip.subtype,
-                "gain": clip.gain,
-                "note": clip.note,
-            },
-        )
+        if clip.clip_id not in seen:
+            seen.add(clip.clip_id)
+            pending.append(_clip_row(clip))
+        if len(pending) == AUDIO_ROWS:
+            write(pending.copy())
+            pending.clear()
         return clip.clip_id
 
     for item in items:
@@ -144,7 +146,20 @@ def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
                 "reason": reason,
             }
         )
-    return CLIPS.from_rows(list(clips.values())), PAIRS.from_rows(pairs)
+    write(pending)
+    return PAIRS.from_rows(pairs)
+
+
+def _clip_row(clip: Clip) -> dict[str, Any]:
+    return {
+        "clip_id": clip.clip_id,
+        "sample_rate": clip.sample_rate,
+        "n_samples": clip.n_samples,
+        "audio": {"bytes": clip.flac, "path": f"{clip.clip_id[:16]}.flac"},
+        "subtype": clip.subtype,
+        "gain": clip.gain,
+        "note": clip.note,
+    }
 
 
 def _further(item: Item) -> list[tuple[str, FurtherClip]]:

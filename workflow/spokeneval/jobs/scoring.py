@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from spokeneval.config import Config
@@ -18,22 +19,42 @@ from spokeneval.jobs.tables_in import (
 )
 from spokeneval.layout import Layout
 from spokeneval.progress import Progress
-from spokeneval.tables import CLIPS, EVALUATORS, LIKELIHOOD, OK, PAIRS, TOKENS, read_metadata, read_table, write_table
+from spokeneval.store import PartStore
+from spokeneval.tables import (
+    CLIPS,
+    EVALUATORS,
+    LIKELIHOOD,
+    OK,
+    PAIRS,
+    TOKENS,
+    read_metadata,
+    read_table,
+    write_batches,
+    write_table,
+)
 from spokeneval.tokenizers.base import TokenizerInfo
 
 
 def clips(config: Config, *, dataset: str, identity: str, threads: int) -> None:
     """raw audio -> clips, pairs"""
-    from spokeneval.datasets.base import clips_and_pairs
+    from spokeneval.datasets.base import pairs_of_items
     from spokeneval.factory import make_dataset
 
     layout = Layout(config)
-    clip_table, pair_table = clips_and_pairs(make_dataset(config, dataset).items())
-    n_failed = sum(status != OK for status in pair_table["status"].to_pylist())
-    note(f"{pair_table.num_rows} items, {n_failed} of them failed, {clip_table.num_rows} clips")
-    if n_failed and config.strict:
-        raise SpokenevalError(f"{dataset}: {n_failed} items failed, and `strict: true` refuses to go on without them")
-    write_table(Path(layout.clips(dataset)), clip_table, CLIPS, identity)
+    path = Path(layout.clips(dataset))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Clips come in the order of the items and are kept in the order of their ids; in between they lie on disk.
+    with tempfile.TemporaryDirectory(prefix=".clips-", dir=path.parent) as folder:
+        made = PartStore(Path(folder), "clips", identity, CLIPS)
+        pair_table = pairs_of_items(make_dataset(config, dataset).items(), made.write)
+        clip_ids = sorted(made.done())
+        n_failed = sum(status != OK for status in pair_table["status"].to_pylist())
+        note(f"{pair_table.num_rows} items, {n_failed} of them failed, {len(clip_ids)} clips")
+        if n_failed and config.strict:
+            raise SpokenevalError(
+                f"{dataset}: {n_failed} items failed, and `strict: true` refuses to go on without them"
+            )
+        write_batches(path, made.collect_batches(clip_ids), CLIPS, identity)
     write_table(Path(layout.pairs(dataset)), pair_table, PAIRS, identity)
 
 
