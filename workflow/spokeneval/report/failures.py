@@ -15,7 +15,11 @@ import polars as pl
 from spokeneval import tables
 from spokeneval.evaluators.reduction import NO_CLEAN_PROMPT
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.judges import BASELINES
 from spokeneval.report.schemas import FAILURES
+
+QUALIFYING = ("prompt", "same_attribute")
+"""Sources of judging rows that are real audio."""
 
 _COLUMNS = ["stage", "name", "task", "kind", "reason", "example"]
 
@@ -48,14 +52,17 @@ def _failed_rows(
             .otherwise(pl.col("kind"))
         ),
         _failed(scores.filter(pl.col("role") == "baseline"), "controls", pl.col("model")),
-        _failed(judged.filter(pl.col("source") == "prompt"), "qualification", pl.col("judge")),
+        _failed(judged.filter(pl.col("source").is_in(QUALIFYING)), "qualification", pl.col("judge")),
+        _failed(
+            judged.filter(pl.col("source").is_in(BASELINES)), "baselines", pl.col("source") + " / " + pl.col("judge")
+        ),
         _failed(
             judged.filter(pl.col("source").str.ends_with("round_trip")),
             "round_trips",
             pl.col("name") + " / " + pl.col("judge"),
         ),
         _failed(
-            judged.filter((pl.col("source") != "prompt") & ~pl.col("source").str.ends_with("round_trip")),
+            judged.filter(pl.col("source").is_in(["model", "other_item"])),
             "judging",
             pl.col("name") + " / " + pl.col("judge"),
         ),
