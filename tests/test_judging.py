@@ -119,6 +119,9 @@ class World:
         ]
         return pl.DataFrame(pl.from_arrow(CLIPS.from_rows(rows)))
 
+    def n_samples(self) -> dict[str, int]:
+        return {c.clip_id: c.n_samples for c in self.audio.values()}
+
     def tokens(self) -> pl.DataFrame:
         rows: list[dict[str, Any]] = []
         encode_clips(PCMTokenizer(), [(c.clip_id, c.flac) for c in self.audio.values()], rows.extend)
@@ -126,7 +129,7 @@ class World:
 
     def references(self, judge: Any, name: str = "references", batch: int = 32) -> pl.DataFrame:
         store = self.store(name)
-        emb.embed_audio(judge, emb.references(self.pairs, self.clips()), store, batch)
+        emb.embed_audio(judge, emb.references(self.pairs, [self.clips()]), store, batch)
         return table(store, emb.reference_ids(self.pairs))
 
     def round_trips(self, judge: Any, vocoder: Any, name: str) -> pl.DataFrame:
@@ -157,7 +160,7 @@ def continuation(world: World, k: int, waveform: Any, status: str = "ok", sample
 def judge_model(world: World, judge: Any, rows: list[dict[str, Any]], seed: int = 0) -> pl.DataFrame:
     continuations = pl.DataFrame(pl.from_arrow(CONTINUATIONS.from_rows(rows)))
     store = world.store("continuations")
-    audio = list(emb.continuation_audio(continuations))
+    audio = list(emb.continuation_audio([continuations]))
     emb.embed_audio(judge, audio, store)
     found = table(store, [audio_id for audio_id, _ in audio])
     return judging.judge_continuations(world.pairs, continuations, found, world.references(judge), seed)
@@ -394,7 +397,7 @@ def test_a_naturalness_judge_gives_scores_and_no_verdicts(world: World) -> None:
 def test_the_copy_baseline_repeats_the_end_of_the_prompt(tmp_path: Path) -> None:
     prompt = np.r_[noise(0, -50.0, 1.0), noise(1, -20.0, 1.0)]
     world = World(tmp_path, [(prompt, noise(2, -20.0, 2.5), noise(3, -40.0, 2.5))])
-    found = list(emb.copies(world.pairs, world.clips()))
+    found = list(emb.copies(world.pairs, [world.clips()], world.n_samples()))
     key, audio_id, flac = found[0]
     assert key == ("level", "level-0")
     heard, rate = emb.checked_waveform(audio_id, flac)
@@ -413,7 +416,7 @@ def test_the_copy_baseline_repeats_the_end_of_the_prompt(tmp_path: Path) -> None
 
 def test_an_audio_is_heard_once_whoever_asks(world: World) -> None:
     judge, store = Counting(), world.store("shared")
-    audio = list(emb.references(world.pairs, world.clips()))
+    audio = list(emb.references(world.pairs, [world.clips()]))
     first = emb.embed_audio(judge, audio + audio, store)
     second = emb.embed_audio(judge, audio[::-1], store)
     assert (first.n_embedded, first.n_reused, second.n_embedded, second.n_reused) == (36, 0, 0, 36)
@@ -421,7 +424,7 @@ def test_an_audio_is_heard_once_whoever_asks(world: World) -> None:
 
 
 def test_order_and_batches_change_no_bit(world: World) -> None:
-    audio = list(emb.references(world.pairs, world.clips()))
+    audio = list(emb.references(world.pairs, [world.clips()]))
     ids = [audio_id for audio_id, _ in audio]
     one, many = world.store("one"), world.store("many")
     emb.embed_audio(LongTermSpectrum(), audio, one, batch=1)
@@ -431,7 +434,7 @@ def test_order_and_batches_change_no_bit(world: World) -> None:
 
 def test_an_item_that_the_judge_refuses_leaves_the_rest(world: World) -> None:
     loud = make_clip(noise(1, 0.0), RATE)
-    audio = [*emb.references(world.pairs, world.clips()), (loud.clip_id, loud.flac)]
+    audio = [*emb.references(world.pairs, [world.clips()]), (loud.clip_id, loud.flac)]
     store = world.store("refusing")
     counts = emb.embed_audio(Counting(refuse_above=0.9), audio, store, batch=50)
     assert counts.n_embedded == 37
@@ -444,7 +447,7 @@ def test_an_item_that_the_judge_refuses_leaves_the_rest(world: World) -> None:
 
 
 def test_a_killed_job_loses_one_batch_and_ends_with_the_same_table(world: World) -> None:
-    audio = list(emb.references(world.pairs, world.clips()))
+    audio = list(emb.references(world.pairs, [world.clips()]))
     ids = [audio_id for audio_id, _ in audio]
     store, whole = world.store("killed"), world.store("whole")
     with pytest.raises(OSError, match="killed"):

@@ -27,6 +27,24 @@ def test_done_lists_what_parts_hold_and_collect_returns_it(tmp_path):
     assert sorted(store.collect([("c",), ("a",)])["clip_id"].to_pylist()) == ["a", "c"]
 
 
+def test_batches_are_the_same_rows_in_the_order_of_their_keys(tmp_path):
+    store = store_in(tmp_path)
+    for clip_ids in ("db", "ac", "e"):
+        store.write([row(clip_id, ord(clip_id)) for clip_id in clip_ids])
+    batches = list(store.collect_batches([(clip_id,) for clip_id in "edbca"], n_rows=2))
+    assert [batch["clip_id"].to_pylist() for batch in batches] == [["a", "b"], ["c", "d"], ["e"]]
+    assert [codes for batch in batches for codes in batch["codes"].to_pylist()] == [[ord(c)] for c in "abcde"]
+    with pytest.raises(ArtefactError, match="1 of 1 rows"):
+        list(store.collect_batches([("z",)]))
+
+
+def test_some_columns_can_be_collected_alone(tmp_path):
+    store = store_in(tmp_path)
+    store.write([row("a"), row("b")])
+    assert store.collect([("b",)], ["codes"]).to_pylist() == [{"codes": [1]}]
+    assert store.collect([], ["codes"]).column_names == ["codes"]
+
+
 def test_the_same_rows_are_the_same_part(tmp_path):
     store = store_in(tmp_path)
     store.write([row("a")])

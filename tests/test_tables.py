@@ -4,7 +4,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from spokeneval.errors import ArtefactError
-from spokeneval.tables import EMBEDDINGS, JUDGING, SCHEMAS, TOKENS, atomic_path, read_metadata, read_table, write_table
+from spokeneval.tables import (
+    AUDIO_ROWS,
+    EMBEDDINGS,
+    JUDGING,
+    SCHEMAS,
+    TOKENS,
+    atomic_path,
+    read_batches,
+    read_metadata,
+    read_table,
+    write_batches,
+    write_table,
+)
 
 
 def row(clip_id, codes=(1, 2)):
@@ -34,6 +46,32 @@ def test_row_order_does_not_change_the_bytes(tmp_path):
     write_table(tmp_path / "1", TOKENS.from_rows(rows), TOKENS, "i")
     write_table(tmp_path / "2", TOKENS.from_rows(rows[::-1]), TOKENS, "i")
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_a_table_written_in_batches_is_read_as_one(tmp_path):
+    batches = [TOKENS.from_rows([row("a"), row("b", (7,))]), TOKENS.from_rows([row("c")])]
+    write_batches(tmp_path / "t", iter(batches), TOKENS, "i", {"tokenizer": 1})
+    assert read_table(tmp_path / "t", TOKENS, "i")["clip_id"].to_list() == ["a", "b", "c"]
+    assert read_metadata(tmp_path / "t", TOKENS).extra == {"tokenizer": 1}
+    assert pq.ParquetFile(tmp_path / "t").num_row_groups == 2
+    write_batches(tmp_path / "none", iter([]), TOKENS, "i")
+    assert read_table(tmp_path / "none", TOKENS).is_empty()
+
+
+@pytest.mark.parametrize("clip_ids", [("b", "a"), ("a", "a")])
+def test_batches_out_of_order_are_refused_and_leave_nothing(tmp_path, clip_ids):
+    with pytest.raises(ArtefactError, match="expected them in order"):
+        write_batches(tmp_path / "t", (TOKENS.from_rows([row(name)]) for name in clip_ids), TOKENS, "i")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_is_read_in_batches_of_what_memory_may_hold(tmp_path):
+    write_table(tmp_path / "t", TOKENS.from_rows([row(f"{n:04}") for n in range(AUDIO_ROWS + 3)]), TOKENS, "i")
+    batches = list(read_batches(tmp_path / "t", TOKENS, "i", ["clip_id"]))
+    assert [len(batch) for batch in batches] == [AUDIO_ROWS, 3]
+    assert batches[1]["clip_id"].to_list() == [f"{AUDIO_ROWS + n:04}" for n in range(3)]
+    with pytest.raises(ArtefactError, match="another is asked for"):
+        next(read_batches(tmp_path / "t", TOKENS, "another"))
 
 
 def test_another_identity_is_refused(tmp_path):

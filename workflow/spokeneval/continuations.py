@@ -17,6 +17,7 @@ Conventions
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,7 +31,7 @@ from spokeneval.audio import Waveform, make_clip, rms
 from spokeneval.batching import Halving, unfinished
 from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.models.base import Decoding, Prompt, SpokenLM
-from spokeneval.tables import CONTINUATIONS, FAILED, OK, write_table
+from spokeneval.tables import CONTINUATIONS, FAILED, OK, write_batches
 from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
 from spokeneval.vocoders.base import Vocoder, sample_rate_of
 
@@ -116,9 +117,8 @@ def continue_dataset(
                 report(1)
             store.write(rows)
             n_generated += len(rows)
-    statuses = pl.DataFrame(store.collect(keys).select(["status"]))["status"]
-    counts = dict(statuses.value_counts(sort=True).iter_rows()) if len(statuses) else {}
-    return Continued(keys=keys, n_generated=n_generated, n_reused=len(done), n_by_status=counts)
+    by_status = dict(Counter(store.collect(keys, ["status"])["status"].to_pylist()).most_common())
+    return Continued(keys=keys, n_generated=n_generated, n_reused=len(done), n_by_status=by_status)
 
 
 def _generator(model: SpokenLM, n_frames: int, decoding: Decoding, sample_index: int) -> Halving[Prompt, Codes]:
@@ -213,4 +213,4 @@ def write(
 ) -> None:
     """The declared table: the rows of these keys, under the store's identity; the same work gives the same bytes."""
     extra = {"tokenizer": tokenizer.to_dict(), "model": model_name}
-    write_table(path, store.collect(list(keys)), CONTINUATIONS, store.identity, extra)
+    write_batches(path, store.collect_batches(list(keys)), CONTINUATIONS, store.identity, extra)

@@ -8,13 +8,14 @@ Conventions
 - Round trips are addressed by the clip they come from, in a store of their own (tokenizer, vocoder and judge).
 - Audio is resampled once, from its native rate to the judge's. The crop is the judge's own, and the same for
   whatever it hears: prompts, continuations and references.
+- Audio comes and goes batch by batch; what grows with the number of items is embeddings and names.
 - What a judge cannot take (silent, too short for it) is a failed row with the judge's reason, and fails no other.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -59,33 +60,58 @@ def reference_ids(pairs: pl.DataFrame) -> list[str]:
     return sorted({clip for role in REFERENCE_ROLES for clip in usable[role].drop_nulls()})
 
 
-def references(pairs: pl.DataFrame, clips: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
-    """(clip_id, FLAC) of every reference; `clips` needs clip_id and audio."""
-    wanted = clips.filter(pl.col("clip_id").is_in(reference_ids(pairs)))
-    for row in wanted.select("clip_id", "audio").iter_rows(named=True):
+def references(pairs: pl.DataFrame, clips: Iterable[pl.DataFrame]) -> Iterator[tuple[str, bytes]]:
+    """(clip_id, FLAC) of every reference; `clips`: batches with clip_id and audio."""
+    wanted = set(reference_ids(pairs))
+    for row in _rows_of(clips, wanted):
         yield row["clip_id"], row["audio"]["bytes"]
 
 
-def continuation_audio(continuations: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
-    """(pcm_sha256, FLAC) of every continuation that can be heard, equal ones once."""
-    heard = continuations.filter(pl.col("status").is_in(JUDGED_STATUSES)).unique("pcm_sha256", maintain_order=True)
-    for row in heard.select("pcm_sha256", "audio").iter_rows(named=True):
-        yield row["pcm_sha256"], row["audio"]["bytes"]
+def continuation_audio(continuations: Iterable[pl.DataFrame]) -> Iterator[tuple[str, bytes]]:
+    """(pcm_sha256, FLAC) of every continuation that can be heard, equal ones once; `continuations`: batches."""
+    seen = set[str]()
+    for batch in continuations:
+        heard = batch.filter(pl.col("status").is_in(JUDGED_STATUSES)).select("pcm_sha256", "audio")
+        for row in heard.iter_rows(named=True):
+            if row["pcm_sha256"] not in seen:
+                seen.add(row["pcm_sha256"])
+                yield row["pcm_sha256"], row["audio"]["bytes"]
 
 
-def copies(pairs: pl.DataFrame, clips: pl.DataFrame) -> Iterator[tuple[tuple[str, str], str, bytes]]:
+def judged_ids(continuations: pl.DataFrame) -> list[str]:
+    """pcm_sha256 of every continuation that can be heard, each once; `continuations` needs that and `status`."""
+    return (
+        continuations.filter(pl.col("status").is_in(JUDGED_STATUSES))["pcm_sha256"]
+        .unique(maintain_order=True)
+        .to_list()
+    )
+
+
+def copies(
+    pairs: pl.DataFrame, clips: Iterable[pl.DataFrame], n_samples: Mapping[str, int]
+) -> Iterator[tuple[tuple[str, str], str, bytes]]:
     """((task, item_id), audio_id, FLAC) of the baseline `copy` of every usable item with a prompt.
 
     The last COPY_S seconds of the prompt (all of a shorter one), repeated to the length of the right continuation: what
     a model could say that heard the attribute and has nothing to say.
+    clips: batches with clip_id and audio; n_samples: of every clip, by clip_id.
     """
-    flac = dict(zip(clips["clip_id"], clips["audio"].struct.field("bytes"), strict=True))
-    length = dict(zip(clips["clip_id"], clips["n_samples"], strict=True))
-    for row in pairs.filter((pl.col("status") == OK) & pl.col("prompt").is_not_null()).iter_rows(named=True):
-        prompt, rate = decode_flac(flac[row["prompt"]])
-        copy = np.resize(prompt[-round(COPY_S * rate) :], length[row["continuation_positive"]])
-        clip = make_clip(copy, rate, "PCM_24")
-        yield (row["task"], row["item_id"]), clip.clip_id, clip.flac
+    items: dict[str, list[dict[str, Any]]] = {}
+    for item in pairs.filter((pl.col("status") == OK) & pl.col("prompt").is_not_null()).iter_rows(named=True):
+        items.setdefault(item["prompt"], []).append(item)
+    for row in _rows_of(clips, items):
+        prompt, rate = decode_flac(row["audio"]["bytes"])
+        for item in items[row["clip_id"]]:
+            copy = np.resize(prompt[-round(COPY_S * rate) :], n_samples[item["continuation_positive"]])
+            clip = make_clip(copy, rate, "PCM_24")
+            yield (item["task"], item["item_id"]), clip.clip_id, clip.flac
+
+
+def _rows_of(clips: Iterable[pl.DataFrame], wanted: Container[str]) -> Iterator[dict[str, Any]]:
+    for batch in clips:
+        for row in batch.select("clip_id", "audio").iter_rows(named=True):
+            if row["clip_id"] in wanted:
+                yield row
 
 
 # ---------------------------------------------------------------- hearing it

@@ -38,6 +38,10 @@ UNUSABLE = ("empty", "silent", "too_short")
 """Statuses of continuations that count as wrong without being heard."""
 
 
+COLUMNS_JUDGED = ("clip_id", "sample_index", "pcm_sha256", "status", "reason")
+"""Of the table of continuations."""
+
+
 @dataclass(frozen=True)
 class Heard:
     """A table of embeddings (schema EMBEDDINGS), ready to be compared."""
@@ -149,8 +153,7 @@ def judge_continuations(
     """
     items = judgeable(pairs)
     samples: dict[str, list[dict[str, Any]]] = {}
-    columns = ["clip_id", "sample_index", "pcm_sha256", "status", "reason"]
-    for row in continuations.select(columns).sort("clip_id", "sample_index").iter_rows(named=True):
+    for row in continuations.select(COLUMNS_JUDGED).sort("clip_id", "sample_index").iter_rows(named=True):
         samples.setdefault(row["clip_id"], []).append(row)
     lacking = sorted({item["item_id"] for item in items} - {i["item_id"] for i in items if i["prompt"] in samples})
     if lacking:

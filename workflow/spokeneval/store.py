@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spokeneval.errors import ArtefactError
-from spokeneval.tables import TableSchema, atomic_path
+from spokeneval.tables import AUDIO_ROWS, TableSchema, atomic_path
 
 Key = tuple[Any, ...]
 
@@ -61,8 +61,7 @@ class PartStore:
         """Keys that some part holds (permanent failures among them)."""
         keys: set[Key] = set()
         for path in self._parts():
-            table = pq.read_table(path, columns=list(self.schema.key))
-            keys.update(zip(*(table[name].to_pylist() for name in self.schema.key), strict=True))
+            keys.update(self._keys(path))
         return keys
 
     def write(self, rows: list[dict[str, Any]]) -> None:
@@ -76,22 +75,56 @@ class PartStore:
         with atomic_path(self.folder / f"{digest}.parquet") as temporary:
             temporary.write_bytes(buffer.getvalue())
 
-    def collect(self, keys: Sequence[Key]) -> pa.Table:
-        """The rows of these keys, each once. Raises ArtefactError where one is missing."""
-        tables: list[pa.Table] = []
-        seen: set[Key] = set()
+    def collect(self, keys: Sequence[Key], columns: list[str] | None = None) -> pa.Table:
+        """The rows of these keys, each once; all columns or these. Raises ArtefactError where a row is missing."""
+        parts = _by_part(self._whereabouts(keys).items())
+        tables = [self._rows(path, [row for _, row in found], columns) for path, found in parts.items()]
+        empty = self.schema.empty()
+        return pa.concat_tables(tables) if tables else empty.select(columns or empty.column_names)
+
+    def collect_batches(self, keys: Sequence[Key], n_rows: int = AUDIO_ROWS) -> Iterator[pa.Table]:
+        """The same in the order of the keys, n_rows at a time: no more than that and one part is in memory.
+
+        A part is read again for every batch that has rows of it.
+        """
+        where = self._whereabouts(keys)
+        ordered = sorted(where.items(), key=lambda entry: tuple((part is not None, part) for part in entry[0]))
+        for start in range(0, len(ordered), n_rows):
+            by_part = _by_part(ordered[start : start + n_rows])
+            tables = [self._rows(path, [row for _, row in found]) for path, found in by_part.items()]
+            came = [key for found in by_part.values() for key, _ in found]
+            place = {key: number for number, key in enumerate(came)}
+            yield pa.concat_tables(tables).take([place[key] for key, _ in ordered[start : start + n_rows]])
+
+    def _whereabouts(self, keys: Sequence[Key]) -> dict[Key, tuple[Path, int]]:
+        """Key -> the first part that holds it, and the row there. Raises ArtefactError where none does."""
         want = set(keys)
+        where: dict[Key, tuple[Path, int]] = {}
         for path in self._parts():
-            columns = pq.read_table(path, columns=list(self.schema.key))
-            rows = list(zip(*(columns[name].to_pylist() for name in self.schema.key), strict=True))
-            take = [i for i, key in enumerate(rows) if key in want and key not in seen]
-            if take:
-                seen.update(rows[i] for i in take)
-                tables.append(pq.read_table(path).cast(self.schema.arrow).take(take))
-        missing = want - seen
+            for row, key in enumerate(self._keys(path)):
+                if key in want:
+                    where.setdefault(key, (path, row))
+        missing = want - set(where)
         if missing:
             raise ArtefactError(
                 f"{self.folder}: {len(missing)} of {len(want)} rows of stage '{self.stage}' are missing, "
                 f"e.g. {sorted(missing, key=str)[0]}; run the workflow again"
             )
-        return pa.concat_tables(tables) if tables else self.schema.empty()
+        return where
+
+    def _keys(self, path: Path) -> Iterator[Key]:
+        table = pq.read_table(path, columns=list(self.schema.key))
+        return zip(*(table[name].to_pylist() for name in self.schema.key), strict=True)
+
+    def _rows(self, path: Path, rows: Sequence[int], columns: list[str] | None = None) -> pa.Table:
+        names = columns or self.schema.arrow.names
+        wanted = pa.schema([self.schema.arrow.field(name) for name in names])
+        return pq.read_table(path, columns=names).cast(wanted).take(rows)
+
+
+def _by_part(found: Iterable[tuple[Key, tuple[Path, int]]]) -> dict[Path, list[tuple[Key, int]]]:
+    """Part -> the keys that are taken from it, with their rows."""
+    by_part: dict[Path, list[tuple[Key, int]]] = {}
+    for key, (path, row) in found:
+        by_part.setdefault(path, []).append((key, row))
+    return by_part

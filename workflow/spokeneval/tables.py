@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +28,9 @@ AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 OK = "ok"
 FAILED = "failed"
+
+AUDIO_ROWS = 256
+"""Rows of a row group where rows hold audio: what is in memory at once when such a table is written or read."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class TableSchema:
     @cached_property
     def arrow(self) -> pa.Schema:
         return pa.schema([pa.field(c.name, c.type) for c in self.columns])
+
+    @property
+    def holds_audio(self) -> bool:
+        return AUDIO in self.arrow.types
 
     def empty(self) -> pa.Table:
         return self.arrow.empty_table()
@@ -344,14 +351,7 @@ def write_table(
     """
     if isinstance(table, pl.DataFrame):
         table = table.to_arrow()
-    missing = [name for name in schema.arrow.names if name not in table.column_names]
-    added = [name for name in table.column_names if name not in schema.arrow.names]
-    if missing or added:
-        raise ArtefactError(f"{path}: not a '{schema.name}' table: lacks {missing}, has in addition {added}")
-    try:
-        table = table.select(schema.arrow.names).cast(schema.arrow)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ArtefactError(f"{path}: not a '{schema.name}' table: {error}") from error
+    table = _as_schema(path, table, schema)
     keys = pl.DataFrame(table.select(list(schema.key)))
     if len(keys) and keys.is_duplicated().any():
         twice = keys.filter(keys.is_duplicated()).row(0)
@@ -359,14 +359,59 @@ def write_table(
     if sort and len(keys):
         order = keys.with_row_index("_row").sort(list(schema.key), nulls_last=False)["_row"]
         table = table.take(order.to_arrow())
-    metadata = {
+    table = table.combine_chunks().replace_schema_metadata(_metadata(schema, identity, extra))
+    rows = {"row_group_size": AUDIO_ROWS} if schema.holds_audio else {}
+    with atomic_path(Path(path)) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=6, **rows)
+
+
+def write_batches(
+    path: Path,
+    batches: Iterable[pa.Table],
+    schema: TableSchema,
+    identity: str,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write a table batch by batch, each a row group, so that one batch is in memory; otherwise as `write_table`.
+
+    Batches must come in the order of the key, which the rows of each have already. Raises ArtefactError where they do
+    not, or where a key occurs twice.
+    """
+    arrow = schema.arrow.with_metadata(_metadata(schema, identity, extra))
+    last: tuple[Any, ...] | None = None
+    with (
+        atomic_path(Path(path)) as temporary,
+        pq.ParquetWriter(temporary, arrow, compression="zstd", compression_level=6) as writer,
+    ):
+        for batch in batches:
+            table = _as_schema(path, batch, schema)
+            for key in zip(*(table[name].to_pylist() for name in schema.key), strict=True):
+                if last is not None and key <= last:
+                    raise ArtefactError(
+                        f"{path}: '{schema.name}' has the key {key} after {last}; expected them in order"
+                    )
+                last = key
+            writer.write_table(table.combine_chunks().replace_schema_metadata(arrow.metadata))
+
+
+def _as_schema(path: Path, table: pa.Table, schema: TableSchema) -> pa.Table:
+    """The columns of the schema, in its types and order. Raises ArtefactError where they are others."""
+    missing = [name for name in schema.arrow.names if name not in table.column_names]
+    added = [name for name in table.column_names if name not in schema.arrow.names]
+    if missing or added:
+        raise ArtefactError(f"{path}: not a '{schema.name}' table: lacks {missing}, has in addition {added}")
+    try:
+        return table.select(schema.arrow.names).cast(schema.arrow)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ArtefactError(f"{path}: not a '{schema.name}' table: {error}") from error
+
+
+def _metadata(schema: TableSchema, identity: str, extra: dict[str, Any] | None) -> dict[bytes, bytes]:
+    return {
         b"spokeneval.schema": f"{schema.name}/{schema.version}".encode(),
         b"spokeneval.identity": identity.encode(),
         b"spokeneval.extra": json.dumps(extra or {}, sort_keys=True).encode(),
     }
-    table = table.combine_chunks().replace_schema_metadata(metadata)
-    with atomic_path(Path(path)) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=6)
 
 
 @dataclass(frozen=True)
@@ -396,6 +441,16 @@ def read_metadata(path: Path, schema: TableSchema) -> TableMetadata:
     )
 
 
+def check_identity(path: Path, schema: TableSchema, identity: str | None) -> None:
+    """Raises ArtefactError where a table is not one of this schema, or was made under another identity."""
+    metadata = read_metadata(path, schema)
+    if identity is not None and metadata.identity != identity:
+        raise ArtefactError(
+            f"{path}: made under identity {metadata.identity[:12]}, but {identity[:12]} is asked for; "
+            "run the workflow again"
+        )
+
+
 def read_table(
     path: Path, schema: TableSchema, identity: str | None = None, columns: list[str] | None = None
 ) -> pl.DataFrame:
@@ -403,15 +458,25 @@ def read_table(
 
     Raises ArtefactError naming the file, what was expected and what came.
     """
-    metadata = read_metadata(path, schema)
-    if identity is not None and metadata.identity != identity:
-        raise ArtefactError(
-            f"{path}: made under identity {metadata.identity[:12]}, but {identity[:12]} is asked for; "
-            "run the workflow again"
-        )
+    check_identity(path, schema, identity)
     try:
         frame = pl.from_arrow(pq.read_table(path, columns=columns))
     except (pa.ArrowInvalid, OSError) as error:
         raise ArtefactError(f"{path}: damaged ({error}); remove it and run again") from error
     assert isinstance(frame, pl.DataFrame)
     return frame
+
+
+def read_batches(
+    path: Path, schema: TableSchema, identity: str | None = None, columns: list[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """A table as `read_table` reads it, AUDIO_ROWS rows at a time: no more of it is in memory."""
+    check_identity(path, schema, identity)
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(AUDIO_ROWS, columns=columns):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                yield frame
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtefactError(f"{path}: damaged ({error}); remove it and run again") from error

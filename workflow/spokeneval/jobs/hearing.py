@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -15,17 +15,34 @@ from spokeneval.embeddings import (
     copies,
     embed_audio,
     is_naturalness,
+    judged_ids,
     reference_ids,
     round_trip_ids,
 )
 from spokeneval.embeddings import references as reference_audio
 from spokeneval.embeddings import round_trips as embed_round_trips
-from spokeneval.jobs.tables_in import asked_of, note, pairs_heard, pairs_of, store_of, tokenizer_info, tokens_of
-from spokeneval.judging import judge_continuations, judge_copies, judge_prompts, judge_round_trips
+from spokeneval.jobs.tables_in import (
+    asked_of,
+    lengths_of,
+    note,
+    pairs_heard,
+    pairs_of,
+    store_of,
+    tokenizer_info,
+    tokens_of,
+)
+from spokeneval.judging import (
+    COLUMNS_JUDGED,
+    judge_continuations,
+    judge_copies,
+    judge_prompts,
+    judge_round_trips,
+    judgeable,
+)
 from spokeneval.layout import Layout
 from spokeneval.progress import Progress
 from spokeneval.store import PartStore
-from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, read_table, write_table
+from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, read_batches, read_table, write_table
 
 
 def references(config: Config, *, dataset: str, judge: str, identity: str, embeddings: str, threads: int) -> None:
@@ -34,12 +51,21 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
 
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
-    clips = read_table(Path(layout.clips(dataset)), CLIPS)
     listener = make_judge(config, judge)
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
-    copied = list(copies(pairs, clips))
-    audio = [*reference_audio(pairs, clips), *((audio_id, flac) for _, audio_id, flac in copied)]
-    _embed(judge, listener, audio, store)
+    copy_of: dict[tuple[str, str], str] = {}
+    n_samples = {clip: length.n_samples for clip, length in lengths_of(config, dataset).items()}
+
+    def clips() -> Iterator[pl.DataFrame]:
+        return read_batches(Path(layout.clips(dataset)), CLIPS, columns=["clip_id", "audio"])
+
+    def audio() -> Iterator[tuple[str, bytes]]:
+        yield from reference_audio(pairs, clips())
+        for key, audio_id, flac in copies(pairs, clips(), n_samples):
+            copy_of[key] = audio_id
+            yield audio_id, flac
+
+    _embed(judge, listener, audio(), len(reference_ids(pairs)) + len(judgeable(pairs)), store)
     heard = _collected(store, reference_ids(pairs))
     extra = {
         "attribute": listener.attribute,
@@ -47,7 +73,6 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
         "crop_s": getattr(listener, "crop_s", None),
     }
     write_table(Path(layout.references(dataset, judge)), heard, EMBEDDINGS, identity, extra)
-    copy_of = {key: audio_id for key, audio_id, _ in copied}
     of_copies = judge_copies(pairs, copy_of, _collected(store, sorted(set(copy_of.values()))), heard)
     rows = pl.concat([judge_prompts(pairs, heard), of_copies])
     write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
@@ -157,19 +182,20 @@ def judging(
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
     prompts = pairs["prompt"].drop_nulls().to_list()
-    said = read_table(Path(layout.continuations(dataset, model)), CONTINUATIONS, continuations)
-    said = said.filter(pl.col("clip_id").is_in(prompts))
+    path = Path(layout.continuations(dataset, model))
+    said = read_table(path, CONTINUATIONS, continuations, [*COLUMNS_JUDGED]).filter(pl.col("clip_id").is_in(prompts))
     known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS, references)
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
-    audio = list(continuation_audio(said))
-    _embed(judge, make_judge(config, judge), audio, store)
-    heard = _collected(store, [audio_id for audio_id, _ in audio])
+    batches = read_batches(path, CONTINUATIONS, continuations, ["clip_id", "status", "pcm_sha256", "audio"])
+    audio = continuation_audio(batch.filter(pl.col("clip_id").is_in(prompts)) for batch in batches)
+    _embed(judge, make_judge(config, judge), audio, len(judged_ids(said)), store)
+    heard = _collected(store, judged_ids(said))
     rows = judge_continuations(pairs, said, heard, known, seed=config.report.seed)
     write_table(Path(layout.judging(dataset, model, judge)), rows, JUDGING, identity)
 
 
-def _embed(name: str, judge: Judge, audio: Sequence[tuple[str, bytes]], store: PartStore) -> None:
-    progress = Progress(f"judge {name}", len(dict(audio)))
+def _embed(name: str, judge: Judge, audio: Iterable[tuple[str, bytes]], n_audios: int, store: PartStore) -> None:
+    progress = Progress(f"judge {name}", n_audios)
     counts = embed_audio(judge, audio, store, progress=progress.add)
     progress.finish()
     note(f"{counts.n_embedded} clips heard, {counts.n_reused} found in the store, {counts.n_failed} failed")

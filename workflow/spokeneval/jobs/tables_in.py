@@ -12,7 +12,7 @@ from spokeneval.config import Config
 from spokeneval.item_table import Asked
 from spokeneval.layout import Layout
 from spokeneval.store import PartStore
-from spokeneval.tables import CLIPS, OK, PAIRS, TOKENS, TableSchema, read_metadata, read_table
+from spokeneval.tables import CLIPS, OK, PAIRS, TOKENS, TableSchema, read_batches, read_metadata, read_table
 from spokeneval.tokenizers.base import TokenizerInfo
 from spokeneval.tokenizers.codes_source import Length
 
@@ -61,9 +61,11 @@ def clips_of(pairs: pl.DataFrame, roles: Sequence[str] = ALL_ROLES) -> list[str]
 
 def audio_of(config: Config, dataset: str, clip_ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """(clip_id, FLAC bytes) of these clips."""
-    frame = read_table(Path(Layout(config).clips(dataset)), CLIPS, columns=["clip_id", "audio"])
-    for row in frame.filter(pl.col("clip_id").is_in(list(clip_ids))).iter_rows(named=True):
-        yield row["clip_id"], row["audio"]["bytes"]
+    wanted = set(clip_ids)
+    for batch in read_batches(Path(Layout(config).clips(dataset)), CLIPS, columns=["clip_id", "audio"]):
+        for row in batch.iter_rows(named=True):
+            if row["clip_id"] in wanted:
+                yield row["clip_id"], row["audio"]["bytes"]
 
 
 def tokens_of(config: Config, dataset: str, tokenizer: str, identity: str) -> tuple[pl.DataFrame, TokenizerInfo]:
