@@ -172,7 +172,11 @@ class Stages:
         return self.config.judges[judge].model_dump(mode="json", include={"tasks", "max_items"})
 
     def qualification(self, judge: str) -> str:
-        code = ("spokeneval.judging:judge_prompts", "spokeneval.judging:judge_copies", "spokeneval.embeddings:copies")
+        code = (
+            "spokeneval.judging:judge_prompts",
+            "spokeneval.judging:judge_baseline",
+            "spokeneval.baselines:baselines",
+        )
         return self._identity(
             "qualification", code, embeddings=self.embeddings(judge), listening=self._listening(judge)
         )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
+from spokeneval.baselines import COPY, NOISE_MATCHED, baselines
 from spokeneval.config import Config
 from spokeneval.embeddings import (
     Judge,
     continuation_audio,
-    copies,
     embed_audio,
     is_naturalness,
     judged_ids,
@@ -21,6 +21,7 @@ from spokeneval.embeddings import (
 )
 from spokeneval.embeddings import references as reference_audio
 from spokeneval.embeddings import round_trips as embed_round_trips
+from spokeneval.errors import ItemError
 from spokeneval.jobs.tables_in import (
     asked_of,
     lengths_of,
@@ -33,8 +34,8 @@ from spokeneval.jobs.tables_in import (
 )
 from spokeneval.judging import (
     COLUMNS_JUDGED,
+    judge_baseline,
     judge_continuations,
-    judge_copies,
     judge_prompts,
     judge_round_trips,
     judgeable,
@@ -53,7 +54,7 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
     pairs = pairs_heard(config, dataset, judge)
     listener = make_judge(config, judge)
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
-    copy_of: dict[tuple[str, str], str] = {}
+    of_baseline: dict[str, dict[tuple[str, str], str | ItemError]] = {COPY: {}, NOISE_MATCHED: {}}
     n_samples = {clip: length.n_samples for clip, length in lengths_of(config, dataset).items()}
 
     def clips() -> Iterator[pl.DataFrame]:
@@ -61,11 +62,12 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
 
     def audio() -> Iterator[tuple[str, bytes]]:
         yield from reference_audio(pairs, clips())
-        for key, audio_id, flac in copies(pairs, clips(), n_samples):
-            copy_of[key] = audio_id
-            yield audio_id, flac
+        for source, task, item_id, found in baselines(pairs, clips(), n_samples):
+            of_baseline[source][task, item_id] = found if isinstance(found, ItemError) else found[0]
+            if not isinstance(found, ItemError):
+                yield found
 
-    _embed(judge, listener, audio(), len(reference_ids(pairs)) + len(judgeable(pairs)), store)
+    _embed(judge, listener, audio(), len(reference_ids(pairs)) + 2 * len(judgeable(pairs)), store)
     heard = _collected(store, reference_ids(pairs))
     extra = {
         "attribute": listener.attribute,
@@ -73,9 +75,11 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
         "crop_s": getattr(listener, "crop_s", None),
     }
     write_table(Path(layout.references(dataset, judge)), heard, EMBEDDINGS, identity, extra)
-    of_copies = judge_copies(pairs, copy_of, _collected(store, sorted(set(copy_of.values()))), heard)
-    rows = pl.concat([judge_prompts(pairs, heard), of_copies])
-    write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
+    rows = [judge_prompts(pairs, heard)]
+    for source, found in of_baseline.items():
+        made = sorted({audio_id for audio_id in found.values() if not isinstance(audio_id, ItemError)})
+        rows.append(judge_baseline(source, pairs, found, _collected(store, made), heard))
+    write_table(Path(layout.qualification(dataset, judge)), pl.concat(rows), JUDGING, identity, extra)
 
 
 def round_trips(
@@ -98,7 +102,7 @@ def round_trips(
     pairs = pairs_heard(config, dataset, judge)
     tokens_table, _ = tokens_of(config, dataset, tokenizer, tokens)
     store = store_of(config, "round_trips", embeddings, EMBEDDINGS)
-    wanted = round_trip_ids(pairs)
+    wanted = round_trip_ids(pairs, tokens_table)
     progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
     counts = embed_round_trips(
         make_judge(config, judge),
