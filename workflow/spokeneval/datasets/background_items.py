@@ -7,6 +7,9 @@ Conventions
 - transition = int(0.5 * n_samples), as SALMon's. Speech and SNR are the same in both members (see `mixing`), and so is
   the energy of the noise after the transition; A fades into B over the cross-fade.
 - Mirrored: the second item of a couple has the same speech, B in the prompt and the same two continuations.
+- Third clip: the end of another line in another stretch of noise A, both as loud as in the right continuation, so that
+  the SNR is the same. A noise that is too short for another stretch is heard again: `samples_in_item` says how much.
+- Without speech: exactly the noise of the right continuation, its samples and its gain.
 - Clusters: the unordered pair of classes, or of files where the class is the same. SNR bands are dealt in sets of all.
 """
 
@@ -14,15 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from spokeneval.datasets.further_lines import FurtherLines, ThirdClip, with_third_clip
 from spokeneval.datasets.lines import CutLine, Cuts
-from spokeneval.datasets.members import FoldRounds, Members, rounded, unordered, whole_line
-from spokeneval.datasets.mixing import SNR_BANDS_DB, draw_segment, snr_gains
+from spokeneval.datasets.members import FoldRounds, Members, Speech, rounded, unordered, whole_line
+from spokeneval.datasets.mixing import SNR_BANDS_DB, Gains, draw_segment, draw_unused, snr_gains
 from spokeneval.datasets.noises import Noise, Noises
 from spokeneval.datasets.recordings import Line
-from spokeneval.datasets.splicing import energy, fade_in
+from spokeneval.datasets.splicing import Float, energy, fade_in, root_mean_square
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class BackgroundItems:
     fold: str
     cuts: Cuts
     library: Noises
+    further: FurtherLines
 
     @property
     def cluster(self) -> str:
@@ -61,7 +67,8 @@ class BackgroundItems:
         snr_db = float(rng.uniform(*self.snr_band_db))
         after = energy(speech.samples[cut:])
         gains = snr_gains(after, after, snr_db)
-        segments, sources = [], []
+        segments: list[Float] = []
+        sources: list[dict[str, Any]] = []
         for noise in self.noises:
             raw, offset, step_db = draw_segment(self.library.waveforms[noise.path], n_samples, cut, n_fade, rng)
             level = float(np.sqrt(after / energy(raw[cut:])))
@@ -79,7 +86,7 @@ class BackgroundItems:
         other[:cut] = own[:cut]
         fade = fade_in(n_fade)
         other[cut : cut + n_fade] = fade * other[cut : cut + n_fade] + (1 - fade) * own[cut : cut + n_fade]
-        return Members(
+        members = Members(
             speech.samples * gains.speech + own,
             speech.samples * gains.speech + other,
             cut,
@@ -89,12 +96,42 @@ class BackgroundItems:
                 "noise_negative": sources[1 - which],
                 "snr_db": rounded(snr_db),
                 "crossfade_samples": n_fade,
+                "noise_only": {"noise": self.noises[which].path, "note": sources[which]["note"]},
             },
+            noise_only=own[cut:],
         )
+        rms = float(np.sqrt(after / (n_samples - cut)))
+        return with_third_clip(
+            members, lambda: self._third(self.noises[which], sources[which]["offset"], speech, rms, gains, rng)
+        )
+
+    def _third(
+        self, noise: Noise, offset: int, item: Speech, rms: float, gains: Gains, rng: np.random.Generator
+    ) -> ThirdClip:
+        """offset: of the noise in the item. rms: of its speech after the transition, before the gains."""
+        n_samples, n_after = len(item.samples), len(item.samples) - item.transition
+        line = self.piece.line
+        clip = self.further.draw(self.fold, line.speaker, self.lines, n_after, rng, anyone=True).at(rms * gains.speech)
+        waveform, n_fade = self.library.waveforms[noise.path], self.cuts.lengths.fade
+        raw, start, n_shared = draw_unused(waveform, offset, n_samples, n_after, n_fade, rng)
+        gain = rms * gains.noise / root_mean_square(raw)
+        source = {
+            "noise": noise.path,
+            "offset": start,
+            "noise_gain": rounded(gain),
+            "samples_in_item": n_shared,
+            "note": "; ".join(note for note in (clip.source["note"], self.library.notes[noise.path]) if note),
+        }
+        return ThirdClip(clip.samples + raw * gain, {**clip.source, **source})
 
 
 def background_couples(
-    rounds: FoldRounds, cuts: Cuts, library: Noises, same_class: bool, rng: np.random.Generator
+    rounds: FoldRounds,
+    cuts: Cuts,
+    library: Noises,
+    further: FurtherLines,
+    same_class: bool,
+    rng: np.random.Generator,
 ) -> Iterator[BackgroundItems]:
     """Folds, speakers, pairs of classes (or classes) and pairs of files in turn, until the lines are used up."""
     groups = {fold: library.pairs(fold, same_class) for fold in "ab"}
@@ -117,4 +154,4 @@ def background_couples(
             turn, position = divmod(n_made[fold], len(order[fold]))
             group = order[fold][position]
             n_made[fold] += 1
-            yield BackgroundItems(found[0], group[turn % len(group)], bands[fold].pop(), fold, cuts, library)
+            yield BackgroundItems(found[0], group[turn % len(group)], bands[fold].pop(), fold, cuts, library, further)

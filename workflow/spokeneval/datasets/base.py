@@ -4,6 +4,7 @@ Conventions
 -----------
 - An item is a positive and a negative clip of one rate; where they share a prompt, `transition` is the first
   sample after it, and the prompt's samples are equal in both members (room benchmarks made elsewhere excepted).
+- A third clip and the background alone are optional; they have no part in the members, but share rate and depth.
 - Everything cut out of a member (prompt, continuation) is a clip of its own, sliced from the member's PCM.
 - Items are made independently of each other (own seed), so that a limited run gives the first items of the full one.
 - Of items whose audio is not here only the names of their clips are known (`Item.clips`): pairs without clips.
@@ -23,6 +24,22 @@ from numpy.typing import NDArray
 
 from spokeneval.audio import Clip, clip_from_pcm
 from spokeneval.tables import CLIPS, FAILED, OK, PAIRS
+
+ROLES = (
+    *("prompt", "positive", "negative", "continuation_positive", "continuation_negative"),
+    *("same_attribute", "noise_only"),
+)
+"""Columns of `pairs` that name clips."""
+
+
+@dataclass(frozen=True)
+class FurtherClip:
+    """A clip beside the members, at their rate and depth, from other files and so with a gain and a note of its own."""
+
+    pcm: NDArray[np.int32]
+    """(n_samples,)"""
+    gain: float = 1.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,10 @@ class Item:
     subtype: str = "PCM_16"
     gain: float = 1.0
     note: str = ""
+    same_attribute: FurtherClip | None = None
+    """A third clip with the attribute of the right continuation; None where none is known."""
+    noise_only: FurtherClip | None = None
+    """The right continuation's background without speech; None where it is not known."""
     labels: dict[str, str] = field(default_factory=dict)
     sources: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -69,8 +90,8 @@ def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
     clips: dict[str, dict[str, Any]] = {}
     pairs: list[dict[str, Any]] = []
 
-    def keep(item: Item, pcm: NDArray[np.int32]) -> str:
-        clip: Clip = clip_from_pcm(pcm, item.sample_rate, item.subtype, item.gain, item.note)
+    def keep(item: Item, pcm: NDArray[np.int32], gain: float, note: str) -> str:
+        clip: Clip = clip_from_pcm(pcm, item.sample_rate, item.subtype, gain, note)
         clips.setdefault(
             clip.clip_id,
             {
@@ -86,21 +107,21 @@ def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
         return clip.clip_id
 
     for item in items:
-        roles: dict[str, str | None] = dict.fromkeys(
-            ("prompt", "positive", "negative", "continuation_positive", "continuation_negative")
-        )
+        roles: dict[str, str | None] = dict.fromkeys(ROLES)
         reason = item.reason or _unusable(item)
         if reason is None and item.clips is not None:
             roles.update(item.clips)
         elif reason is None:
             assert item.positive is not None
             assert item.negative is not None
-            roles["positive"] = keep(item, item.positive)
-            roles["negative"] = keep(item, item.negative)
+            parts = {"positive": item.positive, "negative": item.negative}
             if item.transition is not None:
-                roles["prompt"] = keep(item, item.positive[: item.transition])
-                roles["continuation_positive"] = keep(item, item.positive[item.transition :])
-                roles["continuation_negative"] = keep(item, item.negative[item.transition :])
+                parts["prompt"] = item.positive[: item.transition]
+                parts["continuation_positive"] = item.positive[item.transition :]
+                parts["continuation_negative"] = item.negative[item.transition :]
+            roles.update((role, keep(item, pcm, item.gain, item.note)) for role, pcm in parts.items())
+            for role, further in _further(item):
+                roles[role] = keep(item, further.pcm, further.gain, further.note)
         pairs.append(
             {
                 "item_id": item.item_id,
@@ -121,12 +142,20 @@ def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
     return CLIPS.from_rows(list(clips.values())), PAIRS.from_rows(pairs)
 
 
+def _further(item: Item) -> list[tuple[str, FurtherClip]]:
+    clips = (("same_attribute", item.same_attribute), ("noise_only", item.noise_only))
+    return [(role, clip) for role, clip in clips if clip is not None]
+
+
 def _unusable(item: Item) -> str | None:
     """Why an item cannot be scored, or None."""
     if item.clips is not None:
         return None
     if item.positive is None or item.negative is None:
         return "a member is missing"
+    for role, clip in _further(item):
+        if len(clip.pcm) == 0:
+            return f"the {role} holds no samples"
     for name, pcm in (("positive", item.positive), ("negative", item.negative)):
         if len(pcm) == 0:
             return f"the {name} holds no samples"

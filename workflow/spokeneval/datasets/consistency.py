@@ -11,6 +11,9 @@ Conventions
   first items are the same however many are asked for, and tasks do not depend on each other.
 - A fold shares no recording, noise or room with the other. A cluster is what items most depend on together (pair of
   speakers, noises or rooms); items of different clusters may still share one speaker, noise or room of the two.
+- Items of all tasks but the control have a third clip with the attribute of the right continuation where recordings
+  allow it (see `further_lines`), those in noise the noise alone. Both have the gain of the members; one that would
+  exceed full scale with it is scaled down further by itself (`gain_to_fit`).
 - Clips are 16 bit at `sample_rate`. Where a member would exceed full scale, both are scaled by one gain (`gain`).
 """
 
@@ -26,10 +29,11 @@ import numpy as np
 
 from spokeneval.audio import fit_gain, to_pcm
 from spokeneval.datasets.background_items import background_couples
-from spokeneval.datasets.base import Item
+from spokeneval.datasets.base import FurtherClip, Item
 from spokeneval.datasets.folds import assign_folds, set_aside, split_by_groups
+from spokeneval.datasets.further_lines import FurtherLines
 from spokeneval.datasets.lines import Cuts, Lengths
-from spokeneval.datasets.members import Couple, FoldRounds
+from spokeneval.datasets.members import Couple, FoldRounds, rounded
 from spokeneval.datasets.noises import Noises
 from spokeneval.datasets.recordings import Line, Recordings
 from spokeneval.datasets.room_items import room_couples
@@ -94,6 +98,7 @@ class Consistency:
         self._folds = assign_folds(self._evaluated, self._rng("folds"))
         lengths = Lengths(*(round(s * sample_rate) for s in (min_part_s, prompt_s, continuation_s, crossfade_s)))
         self._cuts = Cuts(self._recordings, lengths)
+        self._further = FurtherLines(self._evaluated, self._folds, self._cuts)
         self._noises_folder = Path(noises) if noises is not None else None
 
     def items(self) -> Iterator[Item]:
@@ -153,14 +158,14 @@ class Consistency:
             genders = {line.speaker: line.gender for line in lines if line.gender} if task == "gender" else None
             partners = Partners(separations, self._min_separation, genders)
             couples = speaker_couples(lines, self._folds, self._cuts, partners, rng)
-            return (VoiceItems(couple, self._cuts) for couple in couples)
+            return (VoiceItems(couple, self._cuts, self._further) for couple in couples)
         rounds = FoldRounds(self._evaluated, self._folds, self._cuts, rng)
         if task == "room":
-            return room_couples(rounds, self._cuts, rng)
+            return room_couples(rounds, self._cuts, self._further, rng)
         if task == "splice_control":
             return splice_couples(rounds, self._cuts)
         assert noises is not None
-        return background_couples(rounds, self._cuts, noises, task == "background_domain", rng)
+        return background_couples(rounds, self._cuts, noises, self._further, task == "background_domain", rng)
 
     def _plan(self, task: str, noises: Noises | None, separations: Separations | None) -> list[Couple]:
         """As many couples as the task needs. Raises ConfigError where there are fewer, saying why."""
@@ -228,6 +233,15 @@ class Consistency:
             return replace(item, sources={"recordings": recordings}, reason=str(error))
         positive, negative = members.positive.astype(np.float32), members.negative.astype(np.float32)
         gain = min(fit_gain(positive, _SUBTYPE), fit_gain(negative, _SUBTYPE))
+        sources = {**members.sources, "gain": gain}
+        further: dict[str, FurtherClip] = {}
+        for role, samples in (("same_attribute", members.same_attribute), ("noise_only", members.noise_only)):
+            if samples is not None:
+                scaled = samples.astype(np.float32) * np.float32(gain)
+                to_fit = fit_gain(scaled, _SUBTYPE)
+                pcm = to_pcm(scaled * np.float32(to_fit), _SUBTYPE)
+                further[role] = FurtherClip(pcm, gain * to_fit, sources[role]["note"])
+                sources[role] = {**sources[role], "gain_to_fit": rounded(to_fit)}
         return replace(
             item,
             positive=to_pcm(positive * np.float32(gain), _SUBTYPE),
@@ -235,7 +249,9 @@ class Consistency:
             transition=members.transition,
             gain=gain,
             note=self._recordings.note(couple.lines),
-            sources={**members.sources, "gain": gain},
+            same_attribute=further.get("same_attribute"),
+            noise_only=further.get("noise_only"),
+            sources=sources,
         )
 
 

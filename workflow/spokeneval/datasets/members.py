@@ -30,6 +30,10 @@ class Members:
     negative: Float
     transition: int
     sources: dict[str, Any]
+    same_attribute: Float | None = None
+    """(n_samples - transition,) a third clip with the attribute of the right continuation (see `further_lines`)."""
+    noise_only: Float | None = None
+    """(n_samples - transition,) the right continuation without its speech."""
 
 
 class Couple(Protocol):
@@ -72,7 +76,6 @@ def unordered(one: str, two: str) -> str:
 class Speech:
     """A stretch of one line that is not joined to another one, at -26 dB RMS."""
 
-    piece: CutLine
     samples: Float
     transition: int
     """Half of its length."""
@@ -81,12 +84,16 @@ class Speech:
 
 def whole_line(piece: CutLine, cuts: Cuts) -> Speech:
     """The line without silence at its ends, at most as long as the longest prompt and continuation together."""
-    start = piece.halves.start
-    end = min(piece.halves.end, start + cuts.lengths.prompt + cuts.lengths.continuation)
-    waveform = cuts.recordings.waveform(piece.line)[start:end].astype(np.float64)
+    return speech_within(piece.line, piece.halves.start, piece.halves.end, cuts)
+
+
+def speech_within(line: Line, start: int, end: int, cuts: Cuts) -> Speech:
+    """The samples [start, end) of a line, at most as many as the longest prompt and continuation together."""
+    end = min(end, start + cuts.lengths.prompt + cuts.lengths.continuation)
+    waveform = cuts.recordings.waveform(line)[start:end].astype(np.float64)
     gain = SPEECH_RMS / root_mean_square(waveform)
-    source = {"recording": piece.line.path, "start": start, "end": end, "gain": rounded(gain)}
-    return Speech(piece, waveform * gain, int(0.5 * len(waveform)), source)
+    source = {"recording": line.path, "start": start, "end": end, "gain": rounded(gain)}
+    return Speech(waveform * gain, int(0.5 * len(waveform)), source)
 
 
 class FoldRounds:

@@ -55,6 +55,11 @@ def looped(noise: Waveform, offset: int, n_samples: int, n_fade: int) -> Float:
     return once[np.arange(offset, offset + n_samples) % len(once)]
 
 
+def loop_length(n_noise: int, n_fade: int) -> int:
+    """Samples of one round of a loop."""
+    return n_noise - n_fade if 4 * n_fade <= n_noise else n_noise
+
+
 def draw_segment(
     noise: Waveform, n_samples: int, transition: int, n_fade: int, rng: np.random.Generator
 ) -> tuple[Float, int, float]:
@@ -79,3 +84,24 @@ def draw_segment(
     if best is None:
         raise ItemError("the noise is silent for longer than half of the clip, wherever it starts")
     return best
+
+
+def draw_unused(
+    noise: Waveform, used_from: int, n_used: int, n_samples: int, n_fade: int, rng: np.random.Generator
+) -> tuple[Float, int, int]:
+    """Another stretch of a looped noise, its offset, and how many samples of it are in the stretch that is used.
+
+    used_from, n_used: offset and length of the used stretch. Of a noise that is long enough none is shared, and the
+    offset is drawn; else what follows the used stretch is taken: it comes to its beginning first.
+    Raises ItemError where there is no sound in it.
+    """
+    n_round = loop_length(len(noise), n_fade)
+    n_free = max(0, n_round - n_used)
+    n_shared = max(0, n_samples - n_free)
+    for _ in range(_OFFSETS_TRIED):
+        ahead = 0 if n_shared else int(rng.integers(n_free - n_samples + 1))
+        offset = (used_from + n_used + ahead) % n_round
+        segment = looped(noise, offset, n_samples, n_fade)
+        if energy(segment) > 0:
+            return segment, offset, n_shared
+    raise ItemError("no other stretch of the noise has any sound")

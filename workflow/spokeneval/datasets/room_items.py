@@ -7,6 +7,7 @@ Conventions
   transition on; A fades into B over the cross-fade.
 - transition = int(0.5 * n_samples), as SALMon's. After it, both members have the same RMS.
 - Mirrored: the second item of a couple has the same line, B in the prompt and the same two continuations.
+- Third clip: the end of another line in room A, reverberation of what comes before it included.
 - Clusters: the unordered pair of rooms.
 """
 
@@ -14,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from spokeneval.datasets.further_lines import FurtherLines, ThirdClip, with_third_clip
 from spokeneval.datasets.lines import CutLine, Cuts
 from spokeneval.datasets.members import FoldRounds, Members, rounded, unordered, whole_line
 from spokeneval.datasets.recordings import Line
@@ -44,6 +47,7 @@ class RoomItems:
     fold: str
     cuts: Cuts
     responses: Responses
+    further: FurtherLines
 
     @property
     def cluster(self) -> str:
@@ -74,7 +78,16 @@ class RoomItems:
             "room_negative": _described(wrong, gain),
             "crossfade_samples": n_fade,
         }
-        return Members(positive, np.concatenate([positive[:cut], after]), cut, sources)
+        level, n_after = root_mean_square(positive[cut:]), len(positive) - cut
+
+        def third() -> ThirdClip:
+            line = self.piece.line
+            in_room = partial(reverberate, response=self.responses.of(right))
+            clip = self.further.draw(self.fold, line.speaker, self.lines, n_after, rng, anyone=True, treat=in_room)
+            return clip.at(level).naming(room=right.name)
+
+        members = Members(positive, np.concatenate([positive[:cut], after]), cut, sources)
+        return with_third_clip(members, third)
 
 
 def _described(room: Room, gain: float) -> dict[str, object]:
@@ -88,7 +101,9 @@ def _described(room: Room, gain: float) -> dict[str, object]:
     }
 
 
-def room_couples(rounds: FoldRounds, cuts: Cuts, rng: np.random.Generator) -> Iterator[RoomItems]:
+def room_couples(
+    rounds: FoldRounds, cuts: Cuts, further: FurtherLines, rng: np.random.Generator
+) -> Iterator[RoomItems]:
     """Folds, speakers and pairs of rooms in turn, until the lines are used up."""
     rooms = draw_rooms(rng)
     responses = Responses(cuts.recordings.sample_rate)
@@ -103,4 +118,4 @@ def room_couples(rounds: FoldRounds, cuts: Cuts, rng: np.random.Generator) -> It
                 continue
             pair = order[fold][n_made[fold] % len(order[fold])]
             n_made[fold] += 1
-            yield RoomItems(found[0], pair, fold, cuts, responses)
+            yield RoomItems(found[0], pair, fold, cuts, responses, further)

@@ -8,6 +8,7 @@ Conventions
 - `splice_control`: positive = a line of A as it is, negative = its first half joined to the second half of another line
   of A: what a join alone explains.
 - Where the positive is a line as it is, the negative's continuation is brought to the level of the positive's.
+- Third clip: another line of the right speaker, at the level of the right continuation; none for the control.
 - Clusters: the unordered pair of speakers; for the control the speaker.
 """
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spokeneval.datasets.further_lines import FurtherLines, with_third_clip
 from spokeneval.datasets.lines import CutLine, Cuts
 from spokeneval.datasets.members import SPEECH_RMS, FoldRounds, Members, rounded, unordered
 from spokeneval.datasets.recordings import Line
@@ -81,6 +83,7 @@ class VoiceItems:
 
     couple: VoiceCouple
     cuts: Cuts
+    further: FurtherLines
 
     @property
     def fold(self) -> str:
@@ -116,7 +119,11 @@ class VoiceItems:
             members = unspliced_members(prompt, wrong, n_samples, cuts)
         if couple.separation is not None:
             members.sources["separation"] = rounded(couple.separation)
-        return members
+        level = root_mean_square(members.positive[members.transition :])
+        speaker = prompt.line.speaker
+        return with_third_clip(
+            members, lambda: self.further.draw(self.fold, speaker, self.lines, n_samples, rng).at(level)
+        )
 
 
 @dataclass(frozen=True)

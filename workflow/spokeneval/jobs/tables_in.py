@@ -16,7 +16,11 @@ from spokeneval.tables import CLIPS, OK, PAIRS, TOKENS, TableSchema, read_batche
 from spokeneval.tokenizers.base import TokenizerInfo
 from spokeneval.tokenizers.codes_source import Length
 
-ALL_ROLES = ("prompt", "positive", "negative", "continuation_positive", "continuation_negative")
+ENCODED_ROLES = (
+    *("prompt", "positive", "negative", "continuation_positive", "continuation_negative"),
+    "same_attribute",
+)
+"""What goes through a tokenizer; a background without speech is only heard."""
 
 
 def note(text: str) -> None:
@@ -53,7 +57,7 @@ def lengths_of(config: Config, dataset: str) -> dict[str, Length]:
     return {clip: Length(n_samples, rate) for clip, n_samples, rate in frame.iter_rows()}
 
 
-def clips_of(pairs: pl.DataFrame, roles: Sequence[str] = ALL_ROLES) -> list[str]:
+def clips_of(pairs: pl.DataFrame, roles: Sequence[str] = ENCODED_ROLES) -> list[str]:
     """The clips that usable items need in these roles, each once, in a fixed order."""
     usable = pairs.filter(pl.col("status") == OK)
     return sorted({clip for role in roles for clip in usable[role].drop_nulls()})
