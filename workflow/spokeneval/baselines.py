@@ -2,12 +2,12 @@
 
 Conventions
 -----------
-- `copy`: the last COPY_S seconds of the prompt (all of a shorter one), repeated to the length of the right continuation.
-  It has the speaker, the room and the noise of the prompt, and says nothing new.
+- `copy`: the last COPY_S seconds of the prompt (all of a shorter one), repeated to the length of the right
+  continuation. It has the speaker, the room and the noise of the prompt, and says nothing new.
 - `noise_matched`: the right background without speech. Where the item knows its noise, the clip `noise_only` of the
   pairs, as it was mixed under the right continuation; else noise made to the noise floor of the prompt
   (`spokeneval.noise_floor`), as long as the right continuation and named by the prompt's clip_id.
-- A prompt without a noise floor (digital silence, too short) has no `noise_matched`: the item fails there with the reason.
+- A prompt without a noise floor (digital silence, too short) has no `noise_matched`: its row has the reason.
 - Both are judged as a continuation is.
 """
 
@@ -40,9 +40,7 @@ class Baseline(NamedTuple):
     """audio_id and FLAC, or why there is none."""
 
 
-def baselines(
-    pairs: pl.DataFrame, clips: Iterable[pl.DataFrame], n_samples: Mapping[str, int]
-) -> Iterator[Baseline]:
+def baselines(pairs: pl.DataFrame, clips: Iterable[pl.DataFrame], n_samples: Mapping[str, int]) -> Iterator[Baseline]:
     """Both baselines of every usable item with a prompt, in the order of the clips.
 
     clips: batches with clip_id and audio; n_samples: of every clip, by clip_id.

@@ -8,10 +8,10 @@ Conventions
 - Cosines are computed in float64 from the stored float32 embeddings, and rounded to float32 once: equal float32 cosines
   are a tie, whatever the order or number of the rows.
 - The crop is the judge's own, and the same for G, P and N (`embeddings`).
-- Sources: 'prompt' G = S, which qualifies the judge, 'same_attribute' a third clip with the attribute of P in its place;
-  'prompt_round_trip' and 'same_attribute_round_trip' these through the codec (attribute ceilings), 'positive_round_trip'
-  P through the codec (self ceiling); 'model' a continuation; 'other_item' the model's continuation of another item of
-  the task (floor); 'copy' and 'noise_matched' without a model (`spokeneval.baselines`).
+- Sources: 'prompt' G = S, which qualifies the judge, 'same_attribute' a third clip with P's attribute in its place;
+  'prompt_round_trip' and 'same_attribute_round_trip' these through the codec (attribute ceilings),
+  'positive_round_trip' P through the codec (self ceiling); 'model' a continuation; 'other_item' the model's
+  continuation of another item of the task (floor); 'copy' and 'noise_matched' without a model (`baselines`).
 - Flags of a continuation (it loops, it repeats its prompt) go with its rows and change no verdict.
 - Continuations that are empty, silent or too short are wrong (verdict 0, no cosines) and counted by `audio_status`.
   What has no judgement for another reason is a failed row, with the reason.

@@ -3,7 +3,8 @@
 Conventions: a row that failed is counted here and nowhere averaged. Continuations that exist but cannot be judged
 (empty, silent, too short) are listed too; judges count them as wrong. A reason's numbers and ids are blanked for
 grouping only. Evaluators that a model cannot have, because of what its losses from files lack, are absent: one line
-each of kind 'absent', which is no failed row; and so are placebos of items all of whose prompt tokens straddle.
+each of kind 'absent', which is no failed row; and so are placebos of items all of whose prompt tokens straddle, and
+`noise_matched` where the prompt has no noise, or none that the judge would take for sound.
 """
 
 from __future__ import annotations
@@ -53,9 +54,7 @@ def _failed_rows(
         ),
         _failed(scores.filter(pl.col("role") == "baseline"), "controls", pl.col("model")),
         _failed(judged.filter(pl.col("source").is_in(QUALIFYING)), "qualification", pl.col("judge")),
-        _failed(
-            judged.filter(pl.col("source").is_in(BASELINES)), "baselines", pl.col("source") + " / " + pl.col("judge")
-        ),
+        _baselines(judged.filter(pl.col("source").is_in(BASELINES))),
         _failed(
             judged.filter(pl.col("source").str.ends_with("round_trip")),
             "round_trips",
@@ -73,6 +72,12 @@ def _failed_rows(
         frames.append(_failed(frame, "continuations", model, example="clip_id"))
     frames += [_absent(model, path) for model, path in inputs.evaluators.items()]
     return pl.concat([frame.select(_COLUMNS).cast(pl.String) for frame in frames])
+
+
+def _baselines(judged: pl.DataFrame) -> pl.DataFrame:
+    rows = _failed(judged, "baselines", pl.col("source") + " / " + pl.col("judge"))
+    no_noise = pl.col("name").str.starts_with("noise_matched") & pl.col("reason").str.contains("no noise floor|silent")
+    return rows.with_columns(kind=pl.when(no_noise).then(pl.lit("absent")).otherwise(pl.col("kind")))
 
 
 def failures_table(

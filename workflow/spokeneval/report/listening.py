@@ -5,8 +5,8 @@ Conventions
 - Items are drawn by a seed, task by task in turn, among those that did not fail: never picked for what models did.
 - Audio is embedded as the FLAC that the tables hold (a model's continuation without its prompt), item by item
   until the budget is spent; what is left out is counted and said.
-- Under a continuation stand its status, its flags, and what the judge of the task said of it, so that one can listen and
-  hold the table to it. Of several samples the first is played.
+- Under a continuation stand its status, its flags, and what the judge of the task said of it, so that one can listen
+  and hold the table to it. Of several samples the first is played.
 - A trace is the log-probability in nats of the units of a frame, averaged over codebooks, from 0.5 s before the
   transition.
 """
