@@ -3,7 +3,7 @@
 Conventions
 -----------
 - A judge holds the members' continuations against something that has the right attribute. The prompt serves, but is
-  joined to the right continuation and may share its recording; a third clip shares the attribute alone.
+  joined to the right continuation and may share its recording; a third clip shares neither words nor recording.
 - It comes from a recording that may be in items, of the item's fold (so that cross-fitting keeps its halves apart), in
   the item's language, that is in neither item of the couple and says other words than they. Unknown words are taken to
   differ. `speaker` and `gender`: of the right speaker. `background_*` and `room`: of the item's speaker where there is
