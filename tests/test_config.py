@@ -81,6 +81,7 @@ gl: {kind: griffin_lim}
 hifi: {kind: hifigan, weights: w}
 own: {kind: codec}
 lj: {kind: unit_hifigan, weights: w, config: c}
+joe: {kind: unit_mel, weights: w, config: c}
 """
 
 
@@ -92,7 +93,13 @@ def heard(tokenizer, vocoder):
 
 @pytest.mark.parametrize(
     ("vocoder", "decodes"),
-    [("gl", {"rvq"}), ("hifi", {"rvq"}), ("own", {"mimi"}), ("lj", {"whisper", "units", "told"})],
+    [
+        ("gl", {"rvq"}),
+        ("hifi", {"rvq"}),
+        ("own", {"mimi"}),
+        ("lj", {"whisper", "units", "told"}),
+        ("joe", {"whisper", "units", "told"}),
+    ],
 )
 def test_a_vocoder_is_given_only_codes_that_it_can_decode(vocoder, decodes):
     for tokenizer in yaml.safe_load(TOKENIZERS):
@@ -110,8 +117,9 @@ def test_a_vocoder_that_does_not_fit_is_named_with_what_it_takes():
         "config.yaml: models.mine.vocoder: gl (griffin_lim) cannot decode tokenizer 'whisper' (whisper_kmeans); it "
         "takes mel_rvq. Leave vocoder out to score only"
     )
-    with pytest.raises(ConfigError, match="it takes one codebook of de-duplicated units"):
-        load_config(heard("frames", "lj"))
+    for vocoder in ("lj", "joe"):
+        with pytest.raises(ConfigError, match="it takes one codebook of de-duplicated units"):
+            load_config(heard("frames", vocoder))
 
 
 @pytest.mark.parametrize("section", ["tokenizers", "vocoders"])

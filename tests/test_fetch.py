@@ -123,6 +123,29 @@ def test_what_is_missing_is_listed_before_any_job_with_the_command_that_gets_it(
     assert "run `make fetch CONFIG=config.yaml` for what it can bring; correct the other paths" in output
 
 
+def test_a_configuration_names_the_assets_that_are_fetched(tmp_path, monkeypatch):
+    from spokeneval.demo import fetch as demo_fetch
+    from spokeneval.fetch import fetch
+
+    asked = []
+    monkeypatch.setattr(demo_fetch, "fetch", lambda folder, names: asked.append((str(folder), names)))
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load(configuration(tmp_path).read_text())
+    values["datasets"]["salmon"] |= {"path": str(tmp_path), "revision": None}
+    values["models"]["tiny"] |= {"path": str(tmp_path), "revision": None}
+    for assets in ([], ["demo", "hifigan"], ["distillmos"]):
+        fetch(load_config(values | {"assets": assets}))
+    assert asked == [("resources/fetched", ("demo", "hifigan")), ("resources/fetched", ("distillmos",))]
+    with pytest.raises(ConfigError, match=r"assets\.0"):
+        load_config(values | {"assets": ["hifi"]})
+
+
+def test_a_judge_on_the_hub_is_fetched_like_a_model(tmp_path):
+    values = yaml.safe_load(configuration(tmp_path).read_text())
+    values["judges"] = {"voice": {"kind": "ecapa", "path": "speechbrain/spkrec-ecapa-voxceleb", "revision": COMMIT}}
+    assert HubSource("speechbrain/spkrec-ecapa-voxceleb", COMMIT) in hub_sources(load_config(values))
+
+
 def test_one_commit_is_fetched_once_however_many_name_it(tmp_path):
     config = load_config(yaml.safe_load(configuration(tmp_path, again={}).read_text()))
     assert hub_sources(config) == [

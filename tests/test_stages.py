@@ -216,6 +216,26 @@ def test_recordings_of_the_demo_are_fetched_and_other_paths_are_not(folder):
     assert [entry.source for entry in what_is_missing(load_config(config), None)] == ["fetched", "here"]
 
 
+def test_a_part_that_no_asset_brings_is_named_with_the_asset_that_would(folder):
+    config = yaml.safe_load(CONFIG) | {"assets": ["demo", "hifigan"]}
+    hifigan, distillmos = (f"resources/fetched/{name}/{name}.pt" for name in ("hifigan", "distillmos"))
+    config["vocoders"]["hifi"] = {"kind": "hifigan", "weights": hifigan}
+    config["judges"]["natural"] = {"kind": "distillmos", "weights": distillmos}
+    missing = what_is_missing(load_config(config), None)
+    assert missing == [
+        Missing(f"vocoders.hifi.weights: {hifigan} is not there", "fetched"),
+        Missing(
+            f"judges.natural.weights: {distillmos} is not there; add `distillmos` to `assets` and run "
+            "`make fetch CONFIG=...`",
+            "told",
+        ),
+    ]
+    assert missing_lines(missing[1:], "c.yaml") == [missing[1].text]
+    assert missing_lines(missing, "c.yaml")[-1] == "run `make fetch CONFIG=c.yaml`"
+    config["assets"].append("distillmos")
+    assert {entry.source for entry in what_is_missing(load_config(config), None)} == {"fetched"}
+
+
 def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it(folder, monkeypatch):
     from spokeneval.config.blocks.judges import WeightsJudge
 

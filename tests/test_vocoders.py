@@ -141,7 +141,7 @@ def test_hifigan_gives_frames_times_hop_samples_of_its_generator(
 
 
 def test_a_missing_checkpoint_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere: no such file; .*--with-hifigan"):
+    with pytest.raises(ConfigError, match=r"nowhere: no such file; .*--assets hifigan"):
         HiFiGAN(tmp_path / "nowhere")
 
 

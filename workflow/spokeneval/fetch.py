@@ -13,12 +13,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from spokeneval.config import Config
+from spokeneval.demo.assets import FOLDER
 from spokeneval.errors import ConfigError
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.hub import HubSource, download, local_snapshot
 from spokeneval.stages import missing_resources
-
-DEMO_FOLDER = Path("resources/fetched")
 
 
 def hub_sources(config: Config) -> list[HubSource]:
@@ -30,10 +29,10 @@ def hub_sources(config: Config) -> list[HubSource]:
 
 def fetch(config: Config) -> None:
     """Fetch what is missing. Raises ConfigError with a line for everything that is still missing."""
-    if "demo" in config.assets:
-        from spokeneval.demo.fetch import fetch as fetch_demo
+    if config.assets:
+        from spokeneval.demo.fetch import fetch as fetch_assets
 
-        fetch_demo(DEMO_FOLDER)
+        fetch_assets(FOLDER, config.assets)
     sources = hub_sources(config)
     problems = []
     for number, source in enumerate(sources, start=1):

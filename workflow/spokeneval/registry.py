@@ -99,6 +99,7 @@ VOCODERS = Registry(
         "hifigan": "spokeneval.vocoders.hifigan:HiFiGAN",
         "codec": "spokeneval.vocoders.codec:OwnDecoder",
         "unit_hifigan": "spokeneval.vocoders.unit_hifigan:UnitHiFiGAN",
+        "unit_mel": "spokeneval.vocoders.unit_mel:UnitMel",
     },
 )
 MODELS = Registry(
@@ -118,8 +119,18 @@ JUDGES = Registry(
         "aisfx": "spokeneval.judges.aisfx:AiSFX",
         "voicefilter_lite": "spokeneval.judges.voicefilter_lite:VoiceFilterLite",
         "dnsmos": "spokeneval.judges.dnsmos:DNSMOS",
+        "wavlm_xvector": "spokeneval.judges.wavlm_xvector:WavLMXVector",
+        "ssl_audioset": "spokeneval.judges.ssl_audioset:SSLAudioSet",
+        "clap": "spokeneval.judges.clap:CLAP",
+        "ast": "spokeneval.judges.ast_audioset:AST",
+        "audeering_dim": "spokeneval.judges.audeering_dim:AudeeringDim",
         "rms_level": "spokeneval.judges.trivial:RMSLevel",
         "mean_log_mel": "spokeneval.judges.trivial:MeanLogMel",
         "long_term_spectrum": "spokeneval.judges.trivial:LongTermSpectrum",
+        "distillmos": "spokeneval.judges.distillmos:DistillMOS",
+        "utmos": "spokeneval.judges.utmos:UTMOS",
+        "ecapa": "spokeneval.judges.ecapa:ECAPA",
+        "titanet": "spokeneval.judges.titanet:TitaNet",
+        "emotion2vec": "spokeneval.judges.emotion2vec:Emotion2vec",
     },
 )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from spokeneval import report
 from spokeneval.config import Config
 from spokeneval.config.block import Block
+from spokeneval.demo.assets import asset_with, part_of, parts
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.hub import local_snapshot
 from spokeneval.identity import code_digest, digest, package_version
@@ -33,6 +34,8 @@ PACKAGES = {
 }
 """Third-party packages whose release can change a stage's numbers."""
 
+OPTIONAL = {"speechbrain": "speechbrain", "nemo": "nemo_toolkit", "funasr": "funasr"}
+"""Module of an optional package that a judge needs -> the name under which it is installed."""
 
 _NOT_OF_THE_NUMBERS = (
     "family",
@@ -47,6 +50,9 @@ _NOT_OF_THE_NUMBERS = (
     "resources",
 )
 """Keys of a model's block that change no log-probability; `sequence` holds what a named convention stands for."""
+
+_NOT_OF_THE_EMBEDDINGS = ("tasks", "max_items", "device", "attribute")
+"""Keys of a judge's block that change no embedding; `attribute` names what it is asked for, where it hears several."""
 
 NOT_OF_THE_ITEMS = frozenset({"human_topline", "published", "published_source", "averaging"})
 """Keys of a dataset's block that say what its results are compared with, and change no item."""
@@ -68,9 +74,9 @@ class Stages:
 
     # ------------------------------------------------------------ building blocks
 
-    def _versions(self, stage: str) -> dict[str, str]:
+    def _versions(self, stage: str, also: Sequence[str] = ()) -> dict[str, str]:
         kept = self.config.accept_versions
-        return {name: kept.get(name, package_version(name)) for name in PACKAGES.get(stage, ())}
+        return {name: kept.get(name, package_version(name)) for name in (*PACKAGES.get(stage, ()), *also)}
 
     def _block(self, block: Block, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """A block with paths replaced by the digests of what they hold."""
@@ -92,8 +98,9 @@ class Stages:
                 target[last] = self.fingerprints.digest(path)
         return values
 
-    def _identity(self, stage: str, code: tuple[str, ...], **parts: Any) -> str:
-        return digest({"stage": stage, "code": code_digest(*code), "versions": self._versions(stage), **parts})
+    def _identity(self, stage: str, code: tuple[str, ...], also: Sequence[str] = (), **parts: Any) -> str:
+        """also: packages beside those of the stage whose release counts."""
+        return digest({"stage": stage, "code": code_digest(*code), "versions": self._versions(stage, also), **parts})
 
     # ------------------------------------------------------------ stages, in the order of the flow
 
@@ -165,11 +172,12 @@ class Stages:
         """Embeddings of any audio by one judge: references and continuations alike."""
         block = self.config.judges[judge]
         code = ("spokeneval.embeddings:embed_audio", self._target(JUDGES, block))
-        return self._identity("embeddings", code, block=self._block(block, without=("tasks", "max_items")))
+        own = self._block(block, without=_NOT_OF_THE_EMBEDDINGS)
+        return self._identity("embeddings", code, also=[OPTIONAL[module] for module in block.needs], block=own)
 
     def _listening(self, judge: str) -> dict[str, Any]:
-        """Which items a judge listens to."""
-        return self.config.judges[judge].model_dump(mode="json", include={"tasks", "max_items"})
+        """Which items a judge listens to, and for what."""
+        return self.config.judges[judge].model_dump(mode="json", include={"tasks", "max_items", "attribute"})
 
     def qualification(self, judge: str) -> str:
         code = (
@@ -270,14 +278,13 @@ class Missing:
 
     text: str
     """Where it is named, and what."""
-    source: Literal["fetched", "maybe on the hub", "here", "installed"]
-    """Where it is to be had: what `make fetch` brings, what may lack its commit only, all other files, packages."""
+    source: Literal["fetched", "maybe on the hub", "here", "told"]
+    """Where it is to be had: what `make fetch` brings, what may lack its commit only, all other files; told: the text
+    says what to do."""
 
 
 def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[Missing]:
     """Everything that a configuration names and that is not there; nor archived, where fingerprints are given."""
-    from spokeneval.fetch import DEMO_FOLDER
-
     sections: Mapping[str, Mapping[str, Block]] = {
         "datasets": config.datasets,
         "tokenizers": config.tokenizers,
@@ -290,9 +297,7 @@ def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[M
         for name, block in blocks.items():
             kind = block.model_dump().get("kind")
             missing += [
-                Missing(
-                    f"{section}.{name}: kind '{kind}' needs {module}, which is not installed; {command}", "installed"
-                )
+                Missing(f"{section}.{name}: kind '{kind}' needs {module}, which is not installed; {command}", "told")
                 for module, command in block.lacks().items()
             ]
             on_hub = block.hub_sources()
@@ -308,9 +313,18 @@ def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[M
                     text = f"{where}: {path} is not there; if it is a name on the hub, {hint}"
                     missing.append(Missing(text, "maybe on the hub"))
                 else:
-                    is_fetched = "demo" in config.assets and Path(path).is_relative_to(DEMO_FOLDER)
-                    missing.append(Missing(f"{where}: {path} is not there", "fetched" if is_fetched else "here"))
+                    missing.append(_missing_file(where, path, config))
     return missing
+
+
+def _missing_file(where: str, path: str, config: Config) -> Missing:
+    part = part_of(path)
+    if part is None:
+        return Missing(f"{where}: {path} is not there", "here")
+    if part in parts(config.assets):
+        return Missing(f"{where}: {path} is not there", "fetched")
+    advice = f"add `{asset_with(part)}` to `assets` and run `make fetch CONFIG=...`"
+    return Missing(f"{where}: {path} is not there; {advice}", "told")
 
 
 def missing_resources(config: Config, fingerprints: Fingerprints) -> list[str]:
@@ -326,9 +340,9 @@ def missing_lines(missing: Sequence[Missing], config_name: str) -> list[str]:
     more = [f"and {n_more} more that are not there"] if n_more > 0 else []
     said = [*(entry.text for entry in missing[:N_MISSING_SAID]), *more]
     pin, fetch = (f"`make {command} CONFIG={config_name}`" for command in ("pin", "fetch"))
-    sources = {entry.source for entry in missing} - {"installed"}
+    sources = {entry.source for entry in missing} - {"told"}
     if not sources:
-        return said  # each line names its own command
+        return said
     if "maybe on the hub" in sources:
         advice = f"run {pin}, then {fetch}, for what is on the hub; correct the other paths"
     elif sources == {"fetched"}:

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, StringCo
 from spokeneval.config.block import Block
 from spokeneval.config.blocks import DatasetBlock, JudgeBlock, ModelBlock
 from spokeneval.config.resources import Resources
+from spokeneval.demo.assets import AssetName
 from spokeneval.evaluators.reduction import EVALUATOR_NAMES, EvaluatorSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
@@ -68,7 +69,7 @@ class Config(Block):
 
     results: str = Field("results", description="folder of everything that is made")
     store: str | None = Field(None, description="folder of finished parts, may be shared; {results}/store if null")
-    assets: tuple[Literal["demo"], ...] = Field((), description="what `spokeneval fetch` brings, see docs/demo.md")
+    assets: tuple[AssetName, ...] = Field((), description="what `spokeneval fetch` brings, see docs/demo.md")
     datasets: dict[Name, SerializeAsAny[DatasetBlock]] = Field(description="name -> dataset")
     tokenizers: dict[Name, SerializeAsAny[Block]] = Field(description="name -> tokenizer")
     vocoders: dict[Name, SerializeAsAny[Block]] = Field(default_factory=dict, description="name -> vocoder")

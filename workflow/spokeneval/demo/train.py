@@ -1,7 +1,7 @@
-"""Fits the demo's codebooks and trains its models: `python -m spokeneval.demo.train [--only NAME ...] [--write]`.
+"""Makes the demo's codebooks, models and vocoder: `python -m spokeneval.demo.train [--only NAME ...] [--write]`.
 
 What is already committed is left as it is unless `--write` is given: then a run reports by how much a new fit differs.
-Models are always trained on the codes of the codebook that lies in `codebooks/` when their turn comes.
+Models and vocoder are always trained on the codes of the codebook that lies in `codebooks/` when their turn comes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from spokeneval.demo import cards, language_models
+from spokeneval.demo import cards, language_models, unit_vocoder
 from spokeneval.demo.codebooks import fit_mel_rvq, fit_whisper_kmeans
 from spokeneval.demo.language_models import RECIPES
 from spokeneval.demo.speech import CodedClip, Utterance, encode_all, training_utterances, waveforms
+from spokeneval.demo.voice_check import VoiceCheck, check_voice
 from spokeneval.errors import SpokenevalError
 from spokeneval.tokenizers.base import Tokenizer
 from spokeneval.tokenizers.mel_rvq import MelRVQ
 from spokeneval.tokenizers.whisper_kmeans import WhisperKMeans
+from spokeneval.vocoders.unit_mel import UnitMel
+from spokeneval.vocoders.unit_mel_network import UnitMelNetwork, read_network, write_network
 
 CODEBOOK_SEED = 0
 WHISPER_LAYER = 4
@@ -65,6 +68,13 @@ class Workplace:
 
     def model(self, name: str) -> Path:
         return self.demo / "models" / name
+
+    def vocoder(self, name: str) -> Path:
+        return self.demo / "vocoders" / name
+
+    @property
+    def resemblyzer(self) -> Path:
+        return self.fetched / "pretrained" / "resemblyzer" / "pretrained.pt"
 
     def tokenizer(self, name: str, codebook: Path | None = None) -> Tokenizer:
         path = codebook or self.codebook(name)
@@ -151,16 +161,61 @@ def compare(folder: Path, model: PreTrainedModel, held_out: Sequence[CodedClip],
     )
 
 
+def train_vocoder(place: Workplace, write: bool) -> None:
+    """Train the unit vocoder; report, and write where there is none or `write` is given."""
+    name, recipe = unit_vocoder.NAME, unit_vocoder.Recipe()
+    utterances = [unit_vocoder.of_voice(part) for part in place.utterances]
+    say(f"{name}: encoding {sum(map(len, utterances))} recordings of {unit_vocoder.VOICE}")
+    coder = place.tokenizer(unit_vocoder.TOKENIZER)
+    fitted, held_out = (unit_vocoder.align(part, coder) for part in utterances)
+    baselines = unit_vocoder.measure_baselines(unit_vocoder.count_lookup(fitted), held_out)
+    say(f"{name}: mean frame {baselines[0].mel_l1:.3f}, mean frame of the unit {baselines[1].mel_l1:.3f} mel L1")
+    start = time.process_time()
+    centroids = load_file(place.codebook(unit_vocoder.TOKENIZER))["centroids"]
+    network = unit_vocoder.train(fitted, centroids, recipe, lambda line: say(f"{name}: {line}"))
+    seconds, measured = time.process_time() - start, unit_vocoder.measure(network, held_out)
+    say(
+        f"{name}: validation {measured.mel_l1:.3f} mel L1, {measured.duration_error_frames:.2f} frames a unit, "
+        f"trained in {seconds:.0f} CPU seconds"
+    )
+    folder = place.vocoder(name)
+    if (folder / "model.safetensors").is_file():
+        _compare_vocoder(folder, network, held_out)
+    if write or not (folder / "model.safetensors").is_file():
+        write_network(folder, network)
+        voice = _check_voice(place, folder, coder)
+        card = cards.vocoder_card(place, recipe, measured, baselines, voice, (fitted, held_out), seconds)
+        cards.write_vocoder(folder, network, card)
+        say(f"{name}: written to {folder}")
+
+
+def _compare_vocoder(folder: Path, network: UnitMelNetwork, held_out: Sequence[unit_vocoder.AlignedClip]) -> None:
+    committed = read_network(folder / "model.safetensors", folder / "config.json")
+    if committed.shape != network.shape:
+        say(f"{folder.name}: the committed vocoder has another architecture ({committed.shape})")
+        return
+    old, new = (unit_vocoder.measure(n, held_out).mel_l1 for n in (committed, network))
+    before, after = committed.state_dict(), network.state_dict()
+    largest = max(float((before[key] - after[key]).abs().max()) for key in before)
+    say(f"{folder.name}: {new - old:+.4f} mel L1 against the committed {old:.4f}; weights differ by <= {largest:.2g}")
+
+
+def _check_voice(place: Workplace, folder: Path, coder: Tokenizer) -> VoiceCheck:
+    vocoder = UnitMel(folder / "model.safetensors", folder / "config.json", unit_vocoder.ITERATIONS)
+    return check_voice(place.utterances[1], unit_vocoder.VOICE, coder, vocoder, place.resemblyzer)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
+    everything = [*CODEBOOKS, *RECIPES, unit_vocoder.NAME]
     parser = argparse.ArgumentParser(prog="python -m spokeneval.demo.train", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*CODEBOOKS, *RECIPES], help="these, not all")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=everything, help="these, not all")
     parser.add_argument("--write", action="store_true", help="replace what is committed")
     parser.add_argument("--demo", type=Path, default=Path("resources/demo"))
     parser.add_argument("--fetched", type=Path, default=Path("resources/fetched"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    place, names = Workplace(options.demo, options.fetched), options.only or [*CODEBOOKS, *RECIPES]
+    place, names = Workplace(options.demo, options.fetched), options.only or everything
     try:
         for tokenizer in CODEBOOKS:
             if tokenizer in names:
@@ -168,6 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wanted = [name for name in names if name in RECIPES and RECIPES[name].tokenizer == tokenizer]
             if wanted:
                 train_models(place, tokenizer, wanted, options.write)
+        if unit_vocoder.NAME in names:
+            train_vocoder(place, options.write)
     except SpokenevalError as error:
         sys.exit(f"error: {error}")
 

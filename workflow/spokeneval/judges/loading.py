@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ def _require(weights: Path, judge: str) -> None:
         raise ConfigError(f"{judge}: no weights at {weights}; fetch them, or mend `weights` in the configuration")
 
 
-def read_checkpoint(weights: Path, judge: str, allowed: list[Any] | None = None) -> Any:
+def read_checkpoint(weights: Path, judge: str, allowed: list[Any] | None = None, content: bytes | None = None) -> Any:
     """A torch checkpoint read with weights_only=True; `allowed` are the harmless types that it holds besides tensors.
 
+    content: the checkpoint itself, where the file `weights` is an archive that holds it.
     Raises ConfigError where the file is missing or holds anything else.
     """
     import torch
@@ -27,7 +29,8 @@ def read_checkpoint(weights: Path, judge: str, allowed: list[Any] | None = None)
     _require(weights, judge)
     try:
         with torch.serialization.safe_globals(allowed or []):
-            return torch.load(weights, map_location="cpu", weights_only=True)
+            source = weights if content is None else io.BytesIO(content)
+            return torch.load(source, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
         # Bytes that are no checkpoint make the reader stumble in any of these ways.
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]

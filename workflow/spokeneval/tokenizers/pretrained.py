@@ -1,4 +1,4 @@
-"""Loading a published encoder or codec of transformers for a tokenizer: float32, ready to be asked."""
+"""Loading a published encoder or codec of transformers, for tokenizers and judges: float32, ready to be asked."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from spokeneval.errors import ConfigError
 from spokeneval.models.loading import check_folder, find_device, loading_errors, quiet, refuse_missing
 
 
-def load_pretrained(family: Any, path: Path, device: str, unused: Collection[str] = ()) -> Any:
+def load_pretrained(family: Any, path: Path, device: str, unused: Collection[str] = (), exact: bool = False) -> Any:
     """A model of one class of transformers from a folder with config.json and weights.
 
-    family: the class, e.g. HubertModel. unused: tensors that the weights may lack.
+    family: the class, e.g. HubertModel. unused: tensors that the weights may lack. exact: refuse weights that hold
+    more than the model, as those of a model with another head do.
     Raises ConfigError where the folder holds another kind of model, or not all of this one.
     """
     where = find_device(device)
@@ -30,6 +31,12 @@ def load_pretrained(family: Any, path: Path, device: str, unused: Collection[str
             str(path), dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     refuse_missing(sorted(set(info["missing_keys"]) - set(unused)), expected, path)
+    more = sorted(set(info["unexpected_keys"]) - set(unused))
+    if exact and more:
+        raise ConfigError(
+            f"{path}: the weights hold {len(more)} tensors that {family.__name__} does not have, "
+            f"e.g. {', '.join(more[:3])}; expected exactly this model"
+        )
     return model.eval().requires_grad_(False).to(where)
 
 

@@ -59,7 +59,7 @@ def load_generator(path: Path) -> SpeechT5HifiGan:
     if not path.is_file():
         raise ConfigError(
             f"{path}: no such file; expected generator_universal.pth.tar, which "
-            "`python -m spokeneval.demo.fetch --with-hifigan` fetches"
+            "`python -m spokeneval.demo.fetch --assets hifigan` fetches"
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -40,20 +40,35 @@ class OwnDecoderBlock(VocoderBlock):
     kind: Literal["codec"]
 
 
-class UnitHiFiGANBlock(VocoderBlock):
-    """HiFi-GAN over de-duplicated units, with predicted durations (TWIST, slamkit): one voice for all prompts."""
+class UnitVocoderBlock(VocoderBlock):
+    """What vocoders over de-duplicated units share."""
 
     decodes = ("hubert_kmeans", "whisper_kmeans", "precomputed")
     takes = "one codebook of de-duplicated units (hubert_kmeans, whisper_kmeans, precomputed)"
+
+    def can_decode(self, tokenizer: Block) -> bool:
+        merged = getattr(tokenizer, "deduplicate", getattr(tokenizer, "deduplicated", True))
+        return super().can_decode(tokenizer) and merged and len(getattr(tokenizer, "codebook_sizes", (0,))) == 1
+
+
+class UnitHiFiGANBlock(UnitVocoderBlock):
+    """HiFi-GAN over de-duplicated units, with predicted durations (TWIST, slamkit): one voice for all prompts."""
+
     kind: Literal["unit_hifigan"]
     weights: ResourcePath = Field(description="checkpoint of the generator, as published")
     config: ResourcePath = Field(description="its config.json")
     speaker: NonNegativeInt | None = Field(None, description="number of the voice, where it has several")
     style: NonNegativeInt | None = Field(None, description="number of the style, where it has several")
 
-    def can_decode(self, tokenizer: Block) -> bool:
-        merged = getattr(tokenizer, "deduplicate", getattr(tokenizer, "deduplicated", True))
-        return super().can_decode(tokenizer) and merged and len(getattr(tokenizer, "codebook_sizes", (0,))) == 1
+
+class UnitMelBlock(UnitVocoderBlock):
+    """A small mel network over de-duplicated units, with predicted durations, then Griffin-Lim: one voice for all
+    prompts."""
+
+    kind: Literal["unit_mel"]
+    weights: ResourcePath = Field(description="safetensors file of the network")
+    config: ResourcePath = Field(description="its config.json")
+    iterations: PositiveInt = Field(32, description="iterations of the phase search")
 
 
 VOCODERS: dict[str, type[Block]] = {
@@ -61,4 +76,5 @@ VOCODERS: dict[str, type[Block]] = {
     "hifigan": HiFiGANBlock,
     "codec": OwnDecoderBlock,
     "unit_hifigan": UnitHiFiGANBlock,
+    "unit_mel": UnitMelBlock,
 }
