@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from judged_reports import TASK, judged_report, margins, section, spread_out
-from judging_world import World, level_items, noise
+from judging_world import World, noise
 from report_simulation import judging_row, write_judging
 
 from spokeneval import judging, tables
@@ -179,20 +179,18 @@ def _of_level(folder: Path, items: list[tuple[Any, ...]]) -> ReportInputs:
 
 
 def test_pairs_that_differ_by_12_db_only_raise_the_flag_and_level_matched_ones_do_not(tmp_path: Path) -> None:
-    """The same noise everywhere, so that nothing but the level tells right from wrong."""
+    """White noise everywhere: nothing but the level tells right from wrong."""
     flag = "rms qualifies: channel cues solve this task."
-    same = [(noise(k, -30.0), noise(50 + k, -30.0), noise(90 + k, -30.0)) for k in range(24)]
-    for name, items, qualifies in (("apart", level_items() * 2, True), ("matched", same, False)):
+    for name, change_db, qualifies in (("apart", 12.0, True), ("matched", 0.0, False)):
         folder = tmp_path / name
         folder.mkdir()
-        if qualifies:
-            items = [(p, r, w) for p, r, w in level_items()] + [
-                (noise(200 + 3 * k, -30.0), noise(201 + 3 * k, -30.0), noise(202 + 3 * k, -18.0)) for k in range(12)
-            ]
+        items = [
+            (noise(3 * k, -30.0), noise(3 * k + 1, -30.0), noise(3 * k + 2, -30.0 + (-1) ** k * change_db))
+            for k in range(24)
+        ]
         inputs = _of_level(folder, items)
         answer = section(inputs, folder / "report", "answer")
-        verdict = _table(folder / "report", JUDGES)["verdict"].item()
-        assert (verdict == "qualifies") == qualifies
+        assert (_table(folder / "report", JUDGES)["verdict"].item() == "qualifies") == qualifies
         assert (flag in answer) == qualifies
         assert "none qualifies, no ranking from one" in answer
 
@@ -256,3 +254,124 @@ def test_few_flags_are_counted_and_do_not_warn_and_unknown_ones_are_null(tmp_pat
     make_report(unknown, tmp_path / "none" / "report", "x")
     row = _models(tmp_path / "none" / "report")["a"]
     assert [row[c] for c in ("n_loops", "n_flagged", "share_unflagged", "n_unflagged_items")] == [None] * 4
+
+
+# ---------------------------------------------------------------- what stands beside the models
+
+
+def test_a_baseline_as_good_as_a_model_warns_and_one_below_all_does_not(tmp_path: Path) -> None:
+    heard = {"good": margins(N, N), "poor": spread_out(33, N)}
+    baselines = {"copy": spread_out(34, N), "noise_matched": spread_out(10, N)}
+    inputs = judged_report(tmp_path, N, heard, prompts=margins(N, N), baselines=baselines)
+    answer = section(inputs, tmp_path / "report", "answer")
+    assert re.search(
+        r"Without any model, &#39;copy&#39; gets 56\.7 \[\d+\.\d, \d+\.\d\] from the judge: "
+        r"poor cannot be told to do better\.",
+        answer,
+    )
+    assert "noise_matched" not in answer
+    text = section(inputs, tmp_path / "report", "judges")
+    assert "baseline copy: the prompt&#39;s end again" in text
+    assert "noise made to the floor of the prompt (60 items)" in text
+    rows = _table(tmp_path / "report", MODEL_JUDGING).filter(pl.col("name") == "no model")
+    assert rows["source"].to_list() == ["copy", "noise_matched"]
+    drawn = json.loads((tmp_path / "report/figures/between_floor_and_ceiling.vl.json").read_text())
+    assert "baseline: the prompt's end again" in json.dumps(drawn)
+
+
+def _with_thirds(folder: Path, n_with: int) -> ReportInputs:
+    """A codec with both attribute ceilings; n_with of N items know a third clip."""
+    inputs = judged_report(folder, N, {"a": spread_out(40, N)}, prompts=margins(N, N), trips={"v": margins(N, N)})
+    pairs = tables.read_table(inputs.pairs, tables.PAIRS).to_dicts()
+    rows = tables.read_table(inputs.ceilings["t-v"]["ear"], tables.JUDGING).to_dicts()
+    third = zip(pairs[:n_with], spread_out(54, N), strict=False)
+    rows += [judging_row(item, "same_attribute_round_trip", margin) for item, margin in third]
+    write_judging(inputs.ceilings["t-v"]["ear"], rows)
+    own = tables.read_table(inputs.qualification["ear"], tables.JUDGING).to_dicts()
+    third = zip(pairs[:n_with], spread_out(57, N), strict=False)
+    write_judging(
+        inputs.qualification["ear"], own + [judging_row(item, "same_attribute", margin) for item, margin in third]
+    )
+    return inputs
+
+
+@pytest.mark.parametrize(
+    ("n_with", "source", "ceiling"), [(N, "same_attribute_round_trip", 0.9), (N - 1, "prompt_round_trip", 1.0)]
+)
+def test_the_third_clips_ceiling_places_models_where_all_items_have_one(
+    tmp_path: Path, n_with: int, source: str, ceiling: float
+) -> None:
+    inputs = _with_thirds(tmp_path, n_with)
+    text = section(inputs, tmp_path / "report", "judges")
+    row = _models(tmp_path / "report")["a"]
+    assert (row["ceiling_source"], row["ceiling"]) == (source, pytest.approx(ceiling))
+    assert text.count("places the models") == 1
+    label = {"same_attribute_round_trip": "a third clip through the codec", "prompt_round_trip": "the prompt through"}
+    cell = text[text.index(f"attribute ceiling: {label[source]}") :]
+    assert "places the models" in cell[: cell.index("</tr>")]
+
+
+def test_the_third_clips_qualification_stands_beside_and_decides_nothing(tmp_path: Path) -> None:
+    inputs = _with_thirds(tmp_path, N)
+    text = section(inputs, tmp_path / "report", "judges")
+    row = _table(tmp_path / "report", JUDGES).row(0, named=True)
+    assert (row["share"], row["third_share"], row["third_n"], row["verdict"]) == (
+        1.0,
+        pytest.approx(0.95),
+        N,
+        "qualifies",
+    )
+    assert "third clip 95.0" in text
+
+
+def test_a_model_that_is_heard_and_not_scored_stands_on_the_first_screen(tmp_path: Path) -> None:
+    inputs = judged_report(tmp_path, N, {"a": margins(30, N), "sound": margins(50, N)}, prompts=margins(N, N))
+    inputs = replace(inputs, evaluators={"a": inputs.evaluators["a"]})
+    answer = section(inputs, tmp_path / "report", "answer")
+    assert '<th scope="row">sound</th><td class="muted">heard only</td>' in answer
+    alone = replace(inputs, evaluators={})
+    assert "heard only" in section(alone, tmp_path / "alone", "answer")
+
+
+# ---------------------------------------------------------------- listening
+
+
+def test_under_a_player_stands_what_the_tables_say_of_it(tmp_path: Path) -> None:
+    """Three continuations: right, wrong with a flag, and silent; seconds, status, flags and margin of each."""
+    inputs = judged_report(tmp_path, N, {"a": margins(N, N)}, prompts=margins(N, N), n_listen_items=N)
+    pairs = tables.read_table(inputs.pairs, tables.PAIRS).to_dicts()
+    clips = {row["clip_id"]: row for row in tables.read_table(inputs.clips, tables.CLIPS).to_dicts()}
+    said, judged = [], []
+    for k, item in enumerate(pairs):
+        clip = clips[item["continuation_positive"]]
+        status = "silent" if k == 2 else "ok"
+        row = dict.fromkeys(tables.CONTINUATIONS.arrow.names) | {
+            "clip_id": item["prompt"],
+            "sample_index": 0,
+            "seed": 0,
+            "audio": clip["audio"],
+            "sample_rate": clip["sample_rate"],
+            "n_samples": clip["n_samples"],
+            "pcm_sha256": clip["clip_id"],
+            "status": status,
+            "flags": ["loops", "repeats_prompt"] if k == 1 else [],
+        }
+        said.append(row)
+        judgement = judging_row(item, "model", {0: 0.125, 1: -0.25}.get(k, 0.125), audio_status=status)
+        if k == 2:
+            judgement |= {"verdict": 0.0, "margin": None, "cos_positive": None, "cos_negative": None}
+        judged.append(judgement)
+    path = tmp_path / "said.parquet"
+    tables.write_table(path, tables.CONTINUATIONS.from_rows(said), tables.CONTINUATIONS, "x")
+    write_judging(inputs.judging["a", "ear"], judged)
+    text = section(replace(inputs, continuations={"a": path}), tmp_path / "report", "listen")
+    details = {}
+    for item in pairs[:3]:
+        article = text[text.index(f'<article aria-label="{item["item_id"]}">') :]
+        player = article[article.index("What the models say next") : article.index("</article>")]
+        details[item["index"]] = player
+    seconds = f"{clips[pairs[0]['continuation_positive']]['n_samples'] / 8000:.2f} s"
+    assert all(seconds in player for player in details.values())
+    assert "ok; nearer to the right one by ear, margin +0.125" in details[0]
+    assert "ok; loops; repeats the prompt; nearer to the wrong one by ear, margin -0.250" in details[1]
+    assert "silent; counted as wrong" in details[2]

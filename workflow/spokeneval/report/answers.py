@@ -37,6 +37,8 @@ class TaskAnswer:
     topline: str | None
     no_judge: str
     """Why none was chosen, where none was."""
+    heard_only: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of models that were heard by the judge and have no accuracy, the best first."""
     series: str | None = None
     """The training run that all rows are steps of, in whose order they then are; None where they are ranked."""
     notes: list[str] = field(default_factory=list)
@@ -81,10 +83,17 @@ def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
         judge,
         "; ".join(f"{entry.value:.1f} ({entry.source})" for entry in inputs.human_topline.get(task, ())) or None,
         found.no_judge.get(task, "none was tried that compares"),
+        [row for name, row in sorted(heard.items(), key=_by_share) if name not in {row["model"] for row in rows}],
         series,
     )
     _notes(answer, inputs, of_task, found)
+    _notes_of_judge(answer, found)
     return answer
+
+
+def _by_share(entry: tuple[str, dict[str, Any]]) -> tuple[float, str]:
+    name, row = entry
+    return (2.0 if row["share"] is None else -row["share"], name)
 
 
 def _one_series(inputs: ReportInputs, names: list[str]) -> str | None:
@@ -134,14 +143,13 @@ def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, foun
         answer.warnings.append(
             f"Accuracy under {evaluator} depends on {kind} by more than chance for {listed(models, 3)} (see Strata)."
         )
-    level = found.judges.filter((pl.col("task") == answer.task) & pl.col("trivial") & (pl.col("verdict") == QUALIFIES))
-    if not level.is_empty():
-        answer.warnings.append(f"{listed(level['judge'].to_list())} qualifies: channel cues solve this task.")
-    _notes_of_judge(answer, found)
 
 
 def _notes_of_judge(answer: TaskAnswer, found: ReportTables) -> None:
     """What would let a share of the task's judge be mistaken for skill, or its ranking for one of all models."""
+    level = found.judges.filter((pl.col("task") == answer.task) & pl.col("trivial") & (pl.col("verdict") == QUALIFIES))
+    if not level.is_empty():
+        answer.warnings.append(f"{listed(level['judge'].to_list())} qualifies: channel cues solve this task.")
     if answer.judge is None:
         return
     heard = found.model_judging.filter((pl.col("task") == answer.task) & (pl.col("judge") == answer.judge["judge"]))
