@@ -31,7 +31,7 @@ from spokeneval.vocoders.griffin_lim import GriffinLim
 WEIGHTS = ROOT / "resources/fetched/pretrained/resemblyzer/pretrained.pt"
 CODEBOOK = ROOT / "resources/demo/codebooks/mel_rvq.safetensors"
 MODEL, JUDGE, N, CROP_S = "acoustic-xs", "resemblyzer", 20, 1.2
-TOLERANCE = 2e-6
+TOLERANCE = 1e-6
 """Of a cosine: float32 arithmetic in another order."""
 
 Row = dict[str, Any]
