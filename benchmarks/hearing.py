@@ -143,9 +143,10 @@ def measure_model(config: Config, name: str, repeats: int) -> dict[str, float]:
 def measure_judge(config: Config, name: str, repeats: int) -> dict[str, float]:
     """Hear the prompts and continuations of the dataset through the stage, and bare."""
     from spokeneval.audio import resample
-    from spokeneval.embeddings import checked_waveform, embed_audio, is_naturalness
+    from spokeneval.embeddings import checked_waveform, embed_audio
     from spokeneval.factory import make_judge
     from spokeneval.jobs.tables_in import audio_of, clips_of, pairs_of
+    from spokeneval.judges.base import answer_of
     from spokeneval.store import PartStore
     from spokeneval.tables import EMBEDDINGS
 
@@ -153,7 +154,8 @@ def measure_judge(config: Config, name: str, repeats: int) -> dict[str, float]:
     clip_ids = clips_of(pairs_of(config, DATASET), ("prompt", "continuation_positive"))
     audio = list(audio_of(config, DATASET, clip_ids))[: 24 if name == "dnsmos" else 200]
     ready = [resample(*checked_waveform(audio_id, flac), judge.sample_rate) for audio_id, flac in audio]
-    listen = judge.score if is_naturalness(judge) else judge.embed
+    methods = {"embedding": "embed", "naturalness": "score", "transcript": "transcribe"}
+    listen = getattr(judge, methods[answer_of(judge)])
     listen(ready[:2])
     stage, bare = [], []
     for _ in range(repeats):

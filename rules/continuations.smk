@@ -1,6 +1,7 @@
 # prompts -> what each model says next, as sound
 rule continuations:
     input:
+        clips=rules.clips.output.clips,
         pairs=rules.clips.output.pairs,
         tokens=tokens_of,
     output:

@@ -265,7 +265,7 @@ def simulate(
     judges = {
         "sim-voice": JudgeEntry("sim-voice", "simulated", "speaker"),
         "sim-level": JudgeEntry("sim-level", "simulated", "level", trivial=True),
-        "sim-nice": JudgeEntry("sim-nice", "simulated", "naturalness", naturalness=True),
+        "sim-nice": JudgeEntry("sim-nice", "simulated", "naturalness", answer="naturalness"),
     }
     for k in range(n_models):
         skill = 0.2 + 1.6 * k / max(1, n_models - 1)

@@ -282,9 +282,11 @@ class Tone:
         return np.full(codes.n_frames * self.hop, 0.1, np.float32)
 
 
-def continuation_findings(lm, vocoder=None, dtype="float32"):
+def continuation_findings(lm, vocoder=None, dtype="float32", device="cpu", decoding=None):
     prompts = [Prompt(f"clip{i}", codes.take(np.arange(6 + i))) for i, codes in enumerate(CLIPS)]
-    found = check_continuation(lm, TOKENIZER, vocoder or Tone(), prompts, 4, Decoding(new_s=0.4), dtype)
+    found = check_continuation(
+        lm, TOKENIZER, vocoder or Tone(), prompts, 4, decoding or Decoding(new_s=0.4), dtype, device
+    )
     return {finding.name: finding for finding in found}
 
 
@@ -313,6 +315,44 @@ def test_continuations_that_depend_on_their_batch_are_short_or_illegal_are_caugh
     length = "a continuation holds codes that there are, as many as asked for"
     assert "3 frames; asked for 4" in continuation_findings(Short(gpt2, CODEBOOKS))[length].detail
     assert continuation_findings(Illegal(gpt2, CODEBOOKS))[length].wrong
+
+
+def test_where_rounding_may_tip_a_choice_the_share_that_diverges_is_reported(gpt2):
+    class Rounding(CausalUnitLM):
+        """The second prompt of a batch, another one in reverse order, comes out otherwise from the third step on."""
+
+        def continue_(self, prompts, n_frames, decoding, sample_index):
+            said = super().continue_(prompts, n_frames, decoding, sample_index)
+            if len(said) > 1:
+                said[1].codes[2:, 0] = (said[1].codes[2:, 0] + 1) % 7
+            return said
+
+    name = "a continuation does not depend on its batch"
+    assert continuation_findings(Rounding(gpt2, CODEBOOKS))[name].wrong
+    for dtype, device in (("bfloat16", "cpu"), ("float32", "cuda")):
+        found = continuation_findings(Rounding(gpt2, CODEBOOKS), dtype=dtype, device=device)[name]
+        assert found.outcome == "cannot tell"
+        share = f"{dtype} on {device}: 2 of {len(CLIPS)} continuations ({200 / len(CLIPS):.0f} %) diverge between batch"
+        assert found.detail.startswith(share)
+        assert found.detail.endswith("sizes, the first at step 2 of 4")
+    equal = continuation_findings(CausalUnitLM(gpt2, CODEBOOKS), dtype="float16")[name]
+    assert (equal.outcome, "0 of" in equal.detail) == ("ok", True)
+
+
+def test_a_continuation_that_may_end_is_checked_against_its_least_length(gpt2):
+    class Early(CausalUnitLM):
+        can_end = True
+
+        def continue_(self, prompts, n_frames, decoding, sample_index, min_frames):
+            n = min_frames - self.early
+            return [Codes(c.codes[:n], None) for c in super().continue_(prompts, n_frames, decoding, sample_index)]
+
+    lm = Early(gpt2, CODEBOOKS)
+    decoding = Decoding(new_s=0.4, min_new_s=0.2)
+    length = "a continuation holds codes that there are, as many as asked for"
+    for lm.early, outcome in ((0, "ok"), (1, "wrong")):
+        found = continuation_findings(lm, decoding=decoding)[length]
+        assert (found.outcome, "2 to 4" in found.detail) == (outcome, True)
 
 
 def test_sound_of_another_length_than_its_frames_is_caught(gpt2):

@@ -38,6 +38,11 @@ class Tones:
         return (samples + np.arange(len(samples)) * 1e-5).astype(np.float32)
 
 
+class Silent(Tones):
+    def decode(self, codes, tokenizer):
+        return super().decode(codes, tokenizer) * 0
+
+
 class Echo:
     """A model that says its prompt's last frame again and again, one code further each time it is another sample."""
 
@@ -90,6 +95,8 @@ def test_a_row_is_the_continuation_alone(store):
     assert row["codes"] == np.repeat(prompt[-1:], 10, 0).ravel().tolist()
     assert row["prompt_codes"] == prompt.ravel().tolist()
     assert (row["seed"], row["durations"], row["reason"]) == (0, None, None)
+    # Echo holds one frame for a second: too short to stand still.
+    assert (row["seconds"], row["flags"]) == (1.0, [])
     assert len(row["pcm_sha256"]) == 64
     assert not row["audio"]["path"].startswith("/")
 
@@ -199,6 +206,27 @@ def test_a_model_that_says_nothing_is_empty_and_has_no_audio(store):
     assert done.n_by_status == {"empty": 4}
     assert rows["audio"].null_count() == 4
     assert rows["codes"].to_list() == [[]] * 4
+
+
+def test_continuations_that_stand_still_or_say_their_prompt_again_are_flagged(tmp_path):
+    class Parrot(Echo):
+        def continue_(self, prompts, n_frames, decoding, sample_index):
+            return [Codes(prompt.codes.codes[-n_frames:], None) for prompt in prompts]
+
+    class Loud(Tones):
+        def decode(self, codes, tokenizer):
+            return super().decode(codes, tokenizer) * 0 + np.float32(2.0)
+
+    for name, model, vocoder, expected in (
+        ("still", Echo(), Tones(), ["loops"]),
+        ("parrot", Parrot(), Tones(), ["repeats_prompt"]),
+        ("clipped", Parrot(), Loud(), ["repeats_prompt"]),
+        ("nothing", Echo(n_frames=0), Tones(), None),
+        ("silent", Echo(), Silent(), None),
+    ):
+        store = PartStore(tmp_path / name, "continuations", "identity", CONTINUATIONS)
+        _, rows, _ = run(model, store, vocoder=vocoder, decoding=Decoding(new_s=1.5))
+        assert rows["flags"].to_list() == [expected] * 4, name
 
 
 def test_a_clipped_continuation_keeps_its_audio_scaled_to_fit(store):

@@ -92,7 +92,7 @@ def _finish(config: Config, inputs: ReportInputs) -> None:
         CONTINUATIONS,
         stages.continuations("sim-a"),
     )
-    heard = {"attribute": "level", "naturalness": False}
+    heard = {"attribute": "level", "answer": "embedding"}
     references = Path(layout.references(DATASET, "sim-level"))
     write_table(references, EMBEDDINGS.empty(), EMBEDDINGS, stages.qualification("sim-level"), heard)
     codec = ("sim-acoustic", "sim-vocoder", "sim-level")

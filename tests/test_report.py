@@ -86,7 +86,7 @@ def test_every_table_is_written_with_its_schema_and_identity(made: tuple[Path, R
     for path in (folder / "tables").glob("*.parquet"):
         frame = read_table(path, REPORT_SCHEMAS[f"report_{path.stem}"], "identity-1")
         assert len(pl.read_csv(path.with_suffix(".csv"), infer_schema_length=None)) == len(frame)
-    assert len(list((folder / "tables").glob("*.parquet"))) == len(REPORT_SCHEMAS) - 1 == 15
+    assert len(list((folder / "tables").glob("*.parquet"))) == len(REPORT_SCHEMAS) - 1 == 16
     assert len(read_table(folder / "items_long.parquet", ITEMS_LONG, "identity-1")) > 0
 
 

@@ -70,7 +70,7 @@ def test_a_named_convention_a_commit_and_the_decoding_are_printed(tmp_path: Path
     assert found["sequence convention"] == "salmon-twist"
     assert "salmon-twist" in found["reductions"].split(", ")
     assert found["path"] == f"org/model, revision {COMMIT}"
-    assert "new_s 2.0; temperature 1.0" in found["decoding"]
+    assert "new_s 2.0; min_new_s none; temperature 1.0" in found["decoding"]
 
 
 def test_other_kinds_print_their_options_and_no_device(tmp_path: Path) -> None:

@@ -150,6 +150,19 @@ def test_a_judge_moves_its_own(folder):
     }
 
 
+def test_a_transcriber_moves_with_its_language_and_not_with_its_device(folder):
+    ear = {"kind": "whisper", "path": "whisper"}
+    before, elsewhere, german = (
+        identities(yaml.safe_load(CONFIG) | {"judges": {"ear": ear | added}})
+        for added in ({}, {"device": "cuda"}, {"language": "de"})
+    )
+    assert before == elsewhere
+    moved = {key for key in before if before[key] != german[key]}
+    assert ("embeddings", "ear") in moved
+    assert ("round_trips", "rvq", "gl", "ear") in moved
+    assert not {key for key in moved if key[0] in ("tokens", "continuations")}
+
+
 def test_another_release_of_a_package_moves_its_stages_unless_the_old_one_is_accepted(folder, monkeypatch):
     real = stages.package_version
 

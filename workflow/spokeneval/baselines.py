@@ -41,13 +41,14 @@ class Baseline(NamedTuple):
 
 
 def baselines(pairs: pl.DataFrame, clips: Iterable[pl.DataFrame], n_samples: Mapping[str, int]) -> Iterator[Baseline]:
-    """Both baselines of every usable item with a prompt, in the order of the clips.
+    """Both baselines of every usable item with a prompt and members, in the order of the clips.
 
     clips: batches with clip_id and audio; n_samples: of every clip, by clip_id.
     """
     items: dict[str, list[dict[str, Any]]] = {}
     own_noise: dict[str, list[dict[str, Any]]] = {}
-    for item in pairs.filter((pl.col("status") == OK) & pl.col("prompt").is_not_null()).iter_rows(named=True):
+    usable = pairs.filter(pl.col("status") == OK).drop_nulls(["prompt", "continuation_positive"])
+    for item in usable.iter_rows(named=True):
         items.setdefault(item["prompt"], []).append(item)
         if item["noise_only"] is not None:
             own_noise.setdefault(item["noise_only"], []).append(item)

@@ -4,12 +4,15 @@ Conventions
 -----------
 - A prompt is a clip of its own: its codes come from the prompt's audio alone. Nothing here reads a positive, a negative
   or a continuation of the dataset.
-- New frames: the smallest whole number that lasts `new_s` seconds.
+- New frames: the smallest whole number that lasts `new_s` seconds. With `min_new_s` below it a model may end sooner,
+  after the smallest whole number that lasts min_new_s; a row that ended is shorter, and no other row is changed.
 - Where every step is one frame, the end of the prompt (as much as the vocoder's `history_s` says, all for codecs with a
   long memory) and the continuation are decoded together, and the prompt's frames x hop samples are cut off: phases and
   filter memories would otherwise start from nothing at the join.
   De-duplicated units last as long as the vocoder decides, so the prompt's part is unknown: they are decoded alone.
 - Noise is keyed by (seed, clip_id, sample_index) and step: neither batch nor order changes a continuation.
+- `seconds` is the length of the sound. `flags` says whether it loops or repeats its prompt, by its codes
+  (`repetition`); null where nothing can be heard.
 - Status, first that applies: 'failed' (the reason says why), 'empty' (nothing new), 'too_short' (< 0.5 s), 'silent'
   (RMS < 1e-4), 'clipped' (more than 1 % of samples at or above full scale before they were scaled to fit), 'ok'.
 """
@@ -31,6 +34,7 @@ from spokeneval.audio import Waveform, make_clip, rms
 from spokeneval.batching import Halving, unfinished
 from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.models.base import Decoding, Prompt, SpokenLM
+from spokeneval.repetition import flags_of_codes
 from spokeneval.tables import CONTINUATIONS, FAILED, OK, write_batches
 from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
 from spokeneval.vocoders.base import Vocoder, sample_rate_of
@@ -42,6 +46,8 @@ SHORTEST_S = 0.5
 SILENCE_RMS = 1e-4
 FULL_SCALE = 32767 / 32768
 CLIPPED_SHARE = 0.01
+UNHEARD = ("empty", "silent", FAILED)
+"""Statuses of what cannot be heard, and has no flags."""
 
 Key = tuple[str, int]
 """(clip_id, sample_index), the key of the table."""
@@ -64,6 +70,13 @@ class Continued:
 def n_new_frames(new_s: float, tokenizer: TokenizerInfo) -> int:
     """The smallest number of frames that lasts new_s seconds; exact for decimal fractions."""
     return math.ceil(Fraction(str(new_s)) * tokenizer.sample_rate / tokenizer.hop_samples)
+
+
+def n_least_frames(decoding: Decoding, tokenizer: TokenizerInfo) -> int | None:
+    """The frames after which a model may end by itself; None where it may not."""
+    if decoding.min_new_s is None or decoding.min_new_s >= decoding.new_s:
+        return None
+    return n_new_frames(decoding.min_new_s, tokenizer)
 
 
 def needed(pairs: pl.DataFrame, samples_per_item: int) -> list[Key]:
@@ -104,12 +117,12 @@ def continue_dataset(
     store.write([_failed(key, None, decoding, f"the prompt has no codes: {codes[key[0]]}") for key in unusable])
     report(len(unusable))
 
-    n_frames = n_new_frames(decoding.new_s, tokenizer.info)
+    n_frames, min_frames = n_new_frames(decoding.new_s, tokenizer.info), n_least_frames(decoding, tokenizer.info)
     n_generated = 0
     for sample_index in range(decoding.samples_per_item):
         # Prompts of like lengths share a batch; a batch is counted in prompts.
         work = [(clip_id, sample_index) for clip_id in sorted(usable, key=lambda name: len(usable[name].codes.codes))]
-        generate = _generator(model, n_frames, decoding, sample_index)
+        generate = _generator(model, n_frames, decoding, sample_index, min_frames)
         for batch in unfinished(work, lambda key: 1, batch_size, set(work) - done):
             rows = []
             for prompt, new in generate([usable[clip_id] for clip_id, _ in batch]):
@@ -121,9 +134,13 @@ def continue_dataset(
     return Continued(keys=keys, n_generated=n_generated, n_reused=len(done), n_by_status=by_status)
 
 
-def _generator(model: SpokenLM, n_frames: int, decoding: Decoding, sample_index: int) -> Halving[Prompt, Codes]:
+def _generator(
+    model: SpokenLM, n_frames: int, decoding: Decoding, sample_index: int, min_frames: int | None
+) -> Halving[Prompt, Codes]:
+    least = {} if min_frames is None else {"min_frames": min_frames}
+
     def call(prompts: Sequence[Prompt]) -> list[Codes]:
-        return model.continue_(prompts, n_frames, decoding, sample_index)
+        return model.continue_(prompts, n_frames, decoding, sample_index, **least)
 
     return Halving(call)
 
@@ -185,6 +202,8 @@ def _row(
         return row
     clip = make_clip(waveform, sample_rate)
     return row | {
+        "seconds": clip.n_samples / clip.sample_rate,
+        "flags": None if status in UNHEARD else flags_of_codes(prompt.codes, new, tokenizer.info),
         "audio": {"bytes": clip.flac, "path": f"{clip.clip_id[:16]}.flac"},
         "sample_rate": clip.sample_rate,
         "n_samples": clip.n_samples,
@@ -212,5 +231,5 @@ def write(
     tokenizer: TokenizerInfo,
 ) -> None:
     """The declared table: the rows of these keys, under the store's identity; the same work gives the same bytes."""
-    extra = {"tokenizer": tokenizer.to_dict(), "model": model_name}
+    extra = {"tokenizer": tokenizer.to_dict(), "model": model_name, "flags": "codes"}
     write_batches(path, store.collect_batches(list(keys)), CONTINUATIONS, store.identity, extra)

@@ -15,7 +15,7 @@ Conventions
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -25,14 +25,13 @@ from numpy.typing import NDArray
 
 from spokeneval.audio import decode_flac, make_clip, pcm_digest, resample
 from spokeneval.errors import ArtefactError, ItemError
-from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
+from spokeneval.judges.base import EmbeddingJudge, Judge, NaturalnessJudge, Transcriber, answer_of
 from spokeneval.store import PartStore
 from spokeneval.tables import FAILED, OK
 from spokeneval.tokenizers.base import Tokenizer
 from spokeneval.tokens import iterate_codes
 from spokeneval.vocoders.base import Vocoder, sample_rate_of
 
-Judge = EmbeddingJudge | NaturalnessJudge
 Row = dict[str, Any]
 Waveform = NDArray[np.float32]
 
@@ -243,18 +242,23 @@ def _rows(judge: Judge, audios: list[tuple[str, Waveform | ItemError]]) -> list[
     return rows
 
 
-def _alone(judge: Judge, waveform: Waveform) -> NDArray[np.float32] | ItemError:
+def _alone(judge: Judge, waveform: Waveform) -> Any:
     try:
-        answer: NDArray[np.float32] = _listen(judge, [waveform])[0]
-        return answer
+        return _listen(judge, [waveform])[0]
     except ItemError as error:
         return error
 
 
-def _listen(judge: Judge, waveforms: list[Waveform]) -> NDArray[np.float32]:
-    """(n, dimension) embeddings or (n,) scores. Raises ItemError where one is not finite."""
+def _listen(judge: Judge, waveforms: list[Waveform]) -> Sequence[Any] | NDArray[np.float32]:
+    """(n, dimension) embeddings, (n,) scores or n texts. Raises ItemError where a number is not finite."""
     shape: tuple[int, ...] = (len(waveforms),)
-    if is_naturalness(judge):
+    answer = answer_of(judge)
+    if answer == "transcript":
+        texts = cast(Transcriber, judge).transcribe(waveforms)
+        if len(texts) != len(waveforms):
+            raise ValueError(f"{type(judge).__name__} wrote {len(texts)} texts; expected {len(waveforms)}")
+        return texts
+    if answer == "naturalness":
         answers = np.asarray(cast(NaturalnessJudge, judge).score(waveforms))
     else:
         embedder = cast(EmbeddingJudge, judge)
@@ -268,11 +272,6 @@ def _listen(judge: Judge, waveforms: list[Waveform]) -> NDArray[np.float32]:
     return answers.astype(np.float32, copy=False)
 
 
-def is_naturalness(judge: Judge) -> bool:
-    """True where a judge gives a number on its own scale, and no embedding."""
-    return not hasattr(judge, "embed")
-
-
 def _seconds(judge: Judge, waveform: Waveform) -> float:
     seconds = len(waveform) / judge.sample_rate
     crop_s: float | None = getattr(judge, "crop_s", None)
@@ -281,11 +280,12 @@ def _seconds(judge: Judge, waveform: Waveform) -> float:
 
 def _row(judge: Judge, audio_id: str, found: Any, seconds: float | None) -> Row:
     failed = isinstance(found, ItemError)
-    number = is_naturalness(judge)
+    answer = None if failed else answer_of(judge)
     return {
         "audio_id": audio_id,
-        "embedding": None if failed or number else found,
-        "score": float(found) if number and not failed else None,
+        "embedding": found if answer == "embedding" else None,
+        "score": float(found) if answer == "naturalness" else None,
+        "text": str(found) if answer == "transcript" else None,
         "seconds": seconds,
         "status": FAILED if failed else OK,
         "reason": str(found) if failed else None,

@@ -12,7 +12,7 @@ from spokeneval.config.blocks import ModelBlock
 from spokeneval.datasets.base import Dataset
 from spokeneval.errors import ConfigError
 from spokeneval.hub import need_snapshot
-from spokeneval.judges.base import EmbeddingJudge, NaturalnessJudge
+from spokeneval.judges.base import Judge
 from spokeneval.models.base import Decoding, SpokenLM
 from spokeneval.models.external import External
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS, Registry
@@ -60,8 +60,8 @@ def make_vocoder(config: Config, name: str) -> Vocoder:
     return vocoder
 
 
-def make_judge(config: Config, name: str) -> EmbeddingJudge | NaturalnessJudge:
-    judge: EmbeddingJudge | NaturalnessJudge = _build(JUDGES, name, config.judges[name], _LISTENING)
+def make_judge(config: Config, name: str) -> Judge:
+    judge: Judge = _build(JUDGES, name, config.judges[name], _LISTENING)
     return judge
 
 
@@ -71,6 +71,11 @@ def make_model(config: Config, name: str, info: TokenizerInfo) -> SpokenLM:
     sequence = block.model_dump().get("sequence") or {}
     left_out = (*ModelBlock.model_fields, "sequence", "convention")
     model: SpokenLM = _build(MODELS, name, block, left_out, tokenizer=info, **sequence)
+    if block.decoding.may_end and not getattr(model, "can_end", False):
+        raise ConfigError(
+            f"models.{name}: decoding.min_new_s is below new_s, but the model has no mark that ends speech (`can_end`)"
+            "; take min_new_s away, or name a sequence convention with an end"
+        )
     return model
 
 

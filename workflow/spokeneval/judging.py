@@ -15,7 +15,8 @@ Conventions
 - Flags of a continuation (it loops, it repeats its prompt) go with its rows and change no verdict.
 - Continuations that are empty, silent or too short are wrong (verdict 0, no cosines) and counted by `audio_status`.
   What has no judgement for another reason is a failed row, with the reason.
-- A naturalness judge compares nothing: its rows hold `score`, and neither cosines nor verdict.
+- A naturalness judge compares nothing: its rows hold `score`, and neither cosines nor verdict. Of what a transcriber
+  heard, see `transcripts`.
 - Items without a prompt (alignment tasks) and items that failed have no rows.
 
 Source: the generation-based evaluation of arXiv 2601.06329; the ceilings, floor and baselines are added here.
@@ -155,9 +156,14 @@ def judge_baseline(
     embeddings: pl.DataFrame,
     references: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Rows of a baseline (see `spokeneval.baselines`); `audio` gives each (task, item_id) its audio_id, or why not."""
+    """Rows of a baseline (see `spokeneval.baselines`); `audio` gives each (task, item_id) its audio_id, or why not.
+
+    Free prompts say no length and have no baseline.
+    """
     candidates = []
     for item in judgeable(pairs):
+        if item["continuation_positive"] is None:
+            continue
         found = audio[item["task"], item["item_id"]]
         if isinstance(found, ItemError):
             candidates.append(Candidate(item, source, None, audio_status=FAILED, reason=str(found)))
@@ -179,6 +185,19 @@ def judge_continuations(
     Raises ArtefactError where an item has no continuation in the table.
     """
     items = judgeable(pairs)
+    samples = samples_by_prompt(items, continuations)
+    candidates = [continuation_candidate(item, "model", row) for item in items for row in samples[item["prompt"]]]
+    heard, known = Heard.from_table(embeddings), Heard.from_table(references)
+    if not known.naturalness:
+        for item, other in other_items(items, seed):
+            for row in samples[(other or item)["prompt"]]:
+                candidate = continuation_candidate(item, "other_item", row)
+                candidates.append(candidate if other else _no_other(candidate))
+    return _judge(candidates, heard, known)
+
+
+def samples_by_prompt(items: Sequence[Item], continuations: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Prompt clip -> its continuations, samples in order. Raises ArtefactError where an item has none."""
     samples: dict[str, list[dict[str, Any]]] = {}
     for row in continuations.select(COLUMNS_JUDGED).sort("clip_id", "sample_index").iter_rows(named=True):
         samples.setdefault(row["clip_id"], []).append(row)
@@ -187,17 +206,11 @@ def judge_continuations(
         raise ArtefactError(
             f"the continuations lack {len(lacking)} items, e.g. '{lacking[0]}'; run the stage 'continuations' again"
         )
-    candidates = [_continuation(item, "model", row) for item in items for row in samples[item["prompt"]]]
-    heard, known = Heard.from_table(embeddings), Heard.from_table(references)
-    if not known.naturalness:
-        for item, other in other_items(items, seed):
-            for row in samples[(other or item)["prompt"]]:
-                candidate = _continuation(item, "other_item", row)
-                candidates.append(candidate if other else _no_other(candidate))
-    return _judge(candidates, heard, known)
+    return samples
 
 
-def _continuation(item: Item, source: str, row: Mapping[str, Any]) -> Candidate:
+def continuation_candidate(item: Item, source: str, row: Mapping[str, Any]) -> Candidate:
+    """What is judged of one row of the continuations: nothing is heard of empty, silent and too short ones."""
     heard = row["status"] != FAILED and row["status"] not in UNUSABLE
     audio_id = row["pcm_sha256"] if heard else None
     return Candidate(item, source, audio_id, row["sample_index"], row["status"], row["reason"], row["flags"])
@@ -231,7 +244,7 @@ def other_items(items: Sequence[Item], seed: int) -> list[tuple[Item, Item | Non
 def _judge(candidates: Sequence[Candidate], heard: Heard, references: Heard) -> pl.DataFrame:
     """Rows of the schema JUDGING, in the order of its key."""
     naturalness = heard.naturalness or references.naturalness
-    rows = [_blank(candidate) for candidate in candidates]
+    rows = [blank_row(candidate) for candidate in candidates]
     pending: list[tuple[int, int, int, int]] = []
     for k, candidate in enumerate(candidates):
         row = rows[k]
@@ -300,7 +313,8 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float3
     return cosine
 
 
-def _blank(candidate: Candidate) -> dict[str, Any]:
+def blank_row(candidate: Candidate) -> dict[str, Any]:
+    """A row of JUDGING without an answer."""
     return {
         "task": candidate.item["task"],
         "item_id": candidate.item["item_id"],

@@ -78,13 +78,15 @@ class Layout:
 
     def controls(self, dataset: str) -> dict[str, str]:
         """ "audio", where there is any, and every tokenizer whose codes are known -> the table of their controls."""
+        if not self.config.datasets[dataset].has_members:
+            return {}
         audio = {"audio": self.audio_controls(dataset)} if self.config.datasets[dataset].has_audio else {}
         return audio | {name: self.token_controls(dataset, name) for name in self.config.tokenizers_with_codes()}
 
     def report_inputs(self, dataset: str) -> list[str]:
         """Every table that the report of a dataset reads."""
         config = self.config
-        audible, scored, judges = config.audible(), config.scored(), list(config.judges)
+        audible, scored, judges = config.audible(), config.scored_on(dataset), config.judges_of(dataset)
         published = config.datasets[dataset].published
         return [
             *([] if published is None else [published]),

@@ -78,6 +78,7 @@ DATASETS = Registry(
         "zerospeech": "spokeneval.datasets.zerospeech:ZeroSpeech",
         "storycloze": "spokeneval.datasets.storycloze:StoryCloze",
         "stored_losses": "spokeneval.datasets.stored_losses:StoredLossesItems",
+        "prompts": "spokeneval.datasets.prompts:Prompts",
     },
 )
 TOKENIZERS = Registry(
@@ -124,6 +125,7 @@ JUDGES = Registry(
         "clap": "spokeneval.judges.clap:CLAP",
         "ast": "spokeneval.judges.ast_audioset:AST",
         "audeering_dim": "spokeneval.judges.audeering_dim:AudeeringDim",
+        "whisper": "spokeneval.judges.whisper:Whisper",
         "rms_level": "spokeneval.judges.trivial:RMSLevel",
         "mean_log_mel": "spokeneval.judges.trivial:MeanLogMel",
         "long_term_spectrum": "spokeneval.judges.trivial:LongTermSpectrum",

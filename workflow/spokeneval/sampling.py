@@ -4,7 +4,8 @@ Conventions
 -----------
 - The generator is Philox (counter-based; Salmon et al., SC 2011), keyed by blake2b(seed, clip_id, sample_index). Step t
   of a continuation uses the numbers t * n_ids .. (t + 1) * n_ids - 1 of its stream, one for each id of the vocabulary,
-  so that no other clip, batch or order has any part in it.
+  so that no other clip, batch or order has any part in it. What else is drawn beside (the end mark) has a stream of its
+  own, by its name, and shifts nothing.
 - Adding Gumbel noise to logits and taking the largest is a draw from their softmax (Gumbel 1954; "Gumbel-max").
 """
 
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 class GumbelNoise:
     """Standard Gumbel noise, step by step, for one sample of one clip."""
 
-    def __init__(self, seed: int, clip_id: str, sample_index: int, n_ids: int) -> None:
-        name = f"{seed}/{sample_index}/{clip_id}".encode()
+    def __init__(self, seed: int, clip_id: str, sample_index: int, n_ids: int, stream: str = "") -> None:
+        name = f"{stream}{seed}/{sample_index}/{clip_id}".encode()
         key = np.frombuffer(hashlib.blake2b(name, digest_size=16).digest(), dtype="<u8").astype(np.uint64)
         self.n_ids = n_ids
         self._generator = np.random.Philox(key=key)

@@ -31,6 +31,7 @@ PACKAGES = {
     "likelihood": ("torch", "transformers"),
     "continuations": ("torch", "transformers"),
     "embeddings": ("torch", "transformers", "onnxruntime", "soxr"),
+    "round_trips": ("jiwer",),
 }
 """Third-party packages whose release can change a stage's numbers."""
 
@@ -92,10 +93,9 @@ class Stages:
             *parents, last = key.split(".")
             for parent in parents:
                 target = target[parent]
-            if mark.beside:
-                target[last] = [Path(path).name, self.fingerprints.digest(Path(path).parent)]
-            else:
-                target[last] = self.fingerprints.digest(path)
+            content = mark.content(path)
+            found = self.fingerprints.digest(content)
+            target[last] = found if content == Path(path) else [Path(path).name, found]
         return values
 
     def _identity(self, stage: str, code: tuple[str, ...], also: Sequence[str] = (), **parts: Any) -> str:
@@ -184,6 +184,7 @@ class Stages:
             "spokeneval.judging:judge_prompts",
             "spokeneval.judging:judge_baseline",
             "spokeneval.baselines:baselines",
+            "spokeneval.transcripts:transcribed_references",
         )
         return self._identity(
             "qualification", code, embeddings=self.embeddings(judge), listening=self._listening(judge)
@@ -202,7 +203,7 @@ class Stages:
         heard = self.round_trip_embeddings(tokenizer, vocoder, judge)
         return self._identity(
             "round_trips",
-            ("spokeneval.judging:judge_round_trips",),
+            ("spokeneval.judging:judge_round_trips", "spokeneval.transcripts:transcribed_round_trips"),
             embeddings=heard,
             listening=self._listening(judge),
         )
@@ -210,7 +211,11 @@ class Stages:
     def judging(self, model: str, judge: str) -> str:
         return self._identity(
             "judging",
-            ("spokeneval.judging:judge_continuations", "spokeneval.embeddings:continuation_audio"),
+            (
+                "spokeneval.judging:judge_continuations",
+                "spokeneval.transcripts:transcribed_continuations",
+                "spokeneval.embeddings:continuation_audio",
+            ),
             continuations=self.continuations(model),
             samples=self.config.models[model].decoding.samples_per_item,
             embeddings=self.embeddings(judge),
@@ -219,11 +224,11 @@ class Stages:
         )
 
     def report(self, dataset: str) -> str:
-        config, block = self.config, self.config.datasets[dataset]
+        config, block, judges = self.config, self.config.datasets[dataset], self.config.judges_of(dataset)
         models = {
             name: [
                 model.model_dump(mode="json", include=_SHOWN),
-                self.evaluators(name) if model.scored else None,
+                self.evaluators(name) if name in config.scored_on(dataset) else None,
             ]
             for name, model in config.models.items()
         }
@@ -234,8 +239,8 @@ class Stages:
             templates=self.fingerprints.digest(Path(report.__file__).parent / "templates"),
             settings=config.report.model_dump(mode="json"),
             models=models,
-            judging={name: [self.judging(name, judge) for judge in config.judges] for name in config.audible()},
-            judges={name: self.qualification(name) for name in config.judges},
+            judging={name: [self.judging(name, judge) for judge in judges] for name in config.audible()},
+            judges={name: self.qualification(name) for name in judges},
         )
 
     def all(self) -> dict[tuple[str, ...], str]:

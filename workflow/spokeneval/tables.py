@@ -289,6 +289,7 @@ JUDGING = TableSchema(
         _string(
             "source",
             "'model': a model's continuation; 'prompt': the prompt itself (qualifies the judge); "
+            "'positive' and 'negative': the right and the wrong continuation as recorded (transcripts only); "
             "'prompt_round_trip' and 'positive_round_trip': through the codec (the two ceilings); "
             "'other_item': a continuation of another item (floor); 'copy', 'noise_matched': baselines",
         ),

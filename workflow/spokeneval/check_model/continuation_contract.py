@@ -5,19 +5,22 @@ Conventions
 - Prompts are the clips up to their cut, from the clip's own codes; the decoding is the model's own, but short.
 - The same codes alone, in a batch and in reverse order; only codes that there are; of frames exactly as many as asked
   for where decoding is constrained, of de-duplicated units at least one.
-- In bfloat16 and float16 rounding may tip a choice, so that batches are not compared.
+- In float32 on the CPU equal means equal. In half precision and on other devices rounding may tip a choice, and all
+  that follows: there the share of prompts whose continuation diverges is reported, with the first step at which one
+  does.
+- With `min_new_s` a continuation has from so many frames to as many as asked for.
 - The vocoder's sound of a continuation is finite, and as long as its frames (units last as long as it decides).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from spokeneval.check_model.findings import Finding, not_checked, verdict
 from spokeneval.check_model.tokenizer_contract import equal
-from spokeneval.continuations import decode_new
+from spokeneval.continuations import decode_new, n_least_frames
 from spokeneval.errors import ItemError, SpokenevalError
 from spokeneval.models.base import Decoding, Prompt, SpokenLM
 from spokeneval.tokenizers.base import Codes, Tokenizer, TokenizerInfo
@@ -39,33 +42,37 @@ def check_continuation(
     n_frames: int,
     decoding: Decoding,
     dtype: str,
+    device: str = "cpu",
 ) -> list[Finding]:
-    """prompts: such that n_frames more fit the context."""
+    """prompts: such that n_frames more fit the context. dtype, device: of the model's weights."""
     if vocoder is None:
         return [not_checked(name, "the model has no vocoder: it is scored and not heard") for name in _NAMES]
+    least = n_least_frames(decoding, tokenizer.info)
+    more = {} if least is None else {"min_frames": least}
+
+    def say(batch: Sequence[Prompt]) -> list[Codes]:
+        return model.continue_(batch, n_frames, decoding, 0, **more)
+
     try:
-        alone = [model.continue_([prompt], n_frames, decoding, 0)[0] for prompt in prompts]
+        alone = [say([prompt])[0] for prompt in prompts]
     except SpokenevalError as error:
         return [verdict(_NAMES[1], f"{prompts[0].clip_id[:12]}: {error}")]
     return [
-        _batches(model, prompts, alone, n_frames, decoding, dtype),
-        _length(tokenizer.info, alone, n_frames, decoding),
+        _batches(say, prompts, alone, "" if (dtype, device) == ("float32", "cpu") else f"{dtype} on {device}"),
+        _length(tokenizer.info, alone, n_frames, decoding, least),
         _heard(prompts, alone, tokenizer, vocoder),
     ]
 
 
 def _batches(
-    model: SpokenLM,
-    prompts: Sequence[Prompt],
-    alone: Sequence[Codes],
-    n_frames: int,
-    decoding: Decoding,
-    dtype: str,
+    say: Callable[[Sequence[Prompt]], list[Codes]], prompts: Sequence[Prompt], alone: Sequence[Codes], rounded: str
 ) -> Finding:
-    if dtype != "float32":
-        return not_checked(_NAMES[0], f"{dtype}: rounding may tip a choice")
-    together = model.continue_(prompts, n_frames, decoding, 0)
-    reverse = model.continue_(list(prompts)[::-1], n_frames, decoding, 0)[::-1]
+    """rounded: dtype and device where rounding may differ between batches; empty where it may not matter."""
+    together = say(prompts)
+    reverse = say(list(prompts)[::-1])[::-1]
+    if rounded:
+        n_diverging, figures = _divergence(alone, together, reverse)
+        return Finding(_NAMES[0], "cannot tell" if n_diverging else "ok", f"{rounded}: {figures}")
     for prompt, one, *others in zip(prompts, alone, together, reverse, strict=True):
         if not all(equal(one, other) for other in others):
             return verdict(
@@ -76,20 +83,39 @@ def _batches(
     return verdict(_NAMES[0], None, f"{len(prompts)} prompts")
 
 
-def _length(info: TokenizerInfo, new: Sequence[Codes], n_frames: int, decoding: Decoding) -> Finding:
-    name = _NAMES[1]
+def _divergence(alone: Sequence[Codes], *batches: Sequence[Codes]) -> tuple[int, str]:
+    """How many prompts have other codes in one of the batches than alone, and the first step at which one has."""
+    firsts = []
+    for one, *others in zip(alone, *batches, strict=True):
+        steps = [_first_difference(one, other) for other in others if not equal(one, other)]
+        firsts += [min(steps)] if steps else []
+    share = f"{len(firsts)} of {len(alone)} continuations ({100 * len(firsts) / len(alone):.0f} %) diverge"
+    at = f", the first at step {min(firsts)} of {max(len(one.codes) for one in alone)}" if firsts else ""
+    return len(firsts), f"{share} between batch sizes{at}"
+
+
+def _first_difference(one: Codes, other: Codes) -> int:
+    """The first step, counted from 0, that differs; the length of the shorter where one begins with the other."""
+    n = min(len(one.codes), len(other.codes))
+    different = np.flatnonzero((one.codes[:n] != other.codes[:n]).any(axis=1))
+    return int(different[0]) if len(different) else n
+
+
+def _length(info: TokenizerInfo, new: Sequence[Codes], n_frames: int, decoding: Decoding, least: int | None) -> Finding:
+    name, asked = _NAMES[1], f"{n_frames}" if least is None else f"{least} to {n_frames}"
     for codes in new:
         try:
             check_codes(codes, info)
         except (ItemError, ValueError) as error:
-            if not decoding.constrained and len(codes.codes) == 0:
-                continue  # the model left the codes at once: a continuation that is recorded as empty
+            if len(codes.codes) == 0 and (not decoding.constrained or least == 0):
+                continue  # the model ended or left the codes at once: a continuation that is recorded as empty
             return verdict(name, str(error))
+        fewest = n_frames if least is None else least
         exact = decoding.constrained and not info.deduplicated
-        if (exact and codes.n_frames != n_frames) or (not info.deduplicated and codes.n_frames > n_frames):
-            return verdict(name, f"{codes.n_frames} frames; asked for {n_frames}")
+        if (exact and codes.n_frames < fewest) or (not info.deduplicated and codes.n_frames > n_frames):
+            return verdict(name, f"{codes.n_frames} frames; asked for {asked}")
     n_steps = [len(codes.codes) for codes in new]
-    return verdict(name, None, f"{min(n_steps)} to {max(n_steps)} steps for {n_frames} frames")
+    return verdict(name, None, f"{min(n_steps)} to {max(n_steps)} steps for {asked} frames")
 
 
 def _heard(prompts: Sequence[Prompt], new: Sequence[Codes], tokenizer: Tokenizer, vocoder: Vocoder) -> Finding:

@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-- The first usable items of the configuration's first dataset: from its tables where they are made, else made now by
-  the dataset's class with `limit`. Nothing is written.
+- The first usable items of the configuration's first dataset that has pairs: from its tables where they are made, else
+  made now by the dataset's class with `limit`. Nothing is written.
 - Of each item the positive: a whole, right clip. The cut is its item's transition; the middle where it has none.
 - Codes are as long as the model's context allows: whole steps from the beginning. The rest is not looked at.
 """

@@ -111,7 +111,7 @@ class Subject:
 
 
 def check_model(config: Config, name: str, note: Callable[[str], None] = lambda text: None) -> Checked:
-    """Check one model on the first items of the first dataset. Nothing is written.
+    """Check one model on the first items of the first dataset that has pairs. Nothing is written.
 
     note: told what is being done. Raises ConfigError where the model is not there, cannot be loaded, or runs elsewhere,
     and where no clip can be had.
@@ -123,7 +123,7 @@ def check_model(config: Config, name: str, note: Callable[[str], None] = lambda 
             f"models.{name}: it runs elsewhere and is known from files; there is nothing to load. Its tables "
             "are checked when the workflow reads them"
         )
-    dataset = next(iter(config.datasets))
+    dataset = next((key for key, block in config.datasets.items() if block.has_members), next(iter(config.datasets)))
     _need_resources(config, name, dataset)
     note(f"tokenizer {block.tokenizer}")
     source: Any = make_tokenizer(config, block.tokenizer)
@@ -210,8 +210,12 @@ def _check(
         for i, (clip, own) in enumerate(zip(subject.clips, subject.codes, strict=True))
     ]
     decoding = replace(decoding_of(config, checked.model), new_s=new_s, samples_per_item=1)
+    if decoding.min_new_s is not None:
+        decoding = replace(decoding, min_new_s=min(decoding.min_new_s, new_s))
     checked.findings["Continuations"] = _guarded(
-        lambda: check_continuation(model, subject.source, vocoder, prompts, n_frames, decoding, subject.dtype)
+        lambda: check_continuation(
+            model, subject.source, vocoder, prompts, n_frames, decoding, subject.dtype, getattr(block, "device", "cpu")
+        )
     )
     note("other conventions")
     probed = probe(model, subject.tokenizer, info, subject.clips, subject.codes, max_batch_tokens)

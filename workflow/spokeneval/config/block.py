@@ -18,9 +18,15 @@ class Resource:
     """Marks a path whose content, not whose name, enters the identity of what is made from it."""
 
     beside: bool = False
-    """True for a table whose folder holds the audio that it lists: the whole folder is its content."""
+    """True for a table whose folder holds the audio that it lists: the whole folder is its content. A folder in place
+    of such a table is its own content."""
     hub: RepoType | None = None
     """Where the block names a `revision`, the value is a name on the hub and no path."""
+
+    def content(self, path: str) -> Path:
+        """The file or folder whose content a path stands for."""
+        folder = Path(path).is_dir() or not Path(path).suffix
+        return Path(path).parent if self.beside and not folder else Path(path)
 
 
 ResourcePath = Annotated[str, Resource()]

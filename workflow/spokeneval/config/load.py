@@ -212,6 +212,11 @@ def _without_audio(config: Config) -> list[str]:
                 f"`codes` in tokenizers.{model.tokenizer}"
             )
     for name, dataset in config.datasets.items():
+        if not dataset.has_members and not config.audible():
+            problems.append(
+                f"datasets.{name}: free prompts are only continued and heard, but no model can be heard; give one a "
+                "`vocoder` (or `generated_audio`), or take the dataset away"
+            )
         if dataset.has_audio:
             continue
         unfit = [f"models.{m}" for m, model in config.models.items() if model.runs or model.audible]

@@ -11,6 +11,18 @@ from spokeneval.config.blocks import DatasetBlock, JudgeBlock, ModelBlock
 from spokeneval.config.resources import Resources
 from spokeneval.demo.assets import AssetName
 from spokeneval.evaluators.reduction import EVALUATOR_NAMES, EvaluatorSettings
+from spokeneval.registry import JUDGES
+
+COMPARE_NOTHING = frozenset({"dnsmos", "distillmos", "utmos", "whisper"})
+"""Kinds of judges of this package that give a number or a text, and no embedding that could be compared."""
+
+
+def compares(kind: str) -> bool:
+    """True where a kind of judge gives embeddings; those of other packages are asked by their class."""
+    if kind in JUDGES.builtin:
+        return kind not in COMPARE_NOTHING
+    return hasattr(JUDGES.load(kind), "embed")
+
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
 """Names become file names: letters, digits, '.', '_', '+', '-', at most 100 characters."""
@@ -101,6 +113,16 @@ class Config(Block):
     def scored(self) -> list[str]:
         """Models that have log-probabilities."""
         return [name for name, model in self.models.items() if model.scored]
+
+    def scored_on(self, dataset: str) -> list[str]:
+        """Models that have log-probabilities of a dataset: none where its items have no members."""
+        return self.scored() if self.datasets[dataset].has_members else []
+
+    def judges_of(self, dataset: str) -> list[str]:
+        """Judges that listen to a dataset: where its items have no members, those that compare nothing."""
+        if self.datasets[dataset].has_members:
+            return list(self.judges)
+        return [name for name, judge in self.judges.items() if not compares(str(judge.model_dump()["kind"]))]
 
     def tokenizers_with_codes(self) -> list[str]:
         """Tokenizers of models, but for those that only declare a time grid."""

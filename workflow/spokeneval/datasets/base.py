@@ -7,6 +7,7 @@ Conventions
 - A third clip and the background alone are optional; they have no part in the members, but share rate and depth.
 - Everything cut out of a member (prompt, continuation) is a clip of its own, sliced from the member's PCM.
 - Items are made independently of each other (own seed), so that a limited run gives the first items of the full one.
+- A free prompt is an item without members: it has a prompt, which models continue, and nothing else.
 - Of items whose audio is not here only the names of their clips are known (`Item.clips`): pairs without clips.
 - What cannot be used becomes a failed row with its reason; a dataset that cannot be read at all is a ConfigError.
 """
@@ -57,7 +58,9 @@ class Item:
     """(n_samples,) None where the item failed, and where its audio is not here."""
     negative: NDArray[np.int32] | None
     transition: int | None
-    """Samples; None where members share no prompt."""
+    """Samples; None where members share no prompt. Of a free prompt, its length."""
+    prompt: NDArray[np.int32] | None = None
+    """(n_samples,) a free prompt, in place of members; None where there are members."""
     subtype: str = "PCM_16"
     gain: float = 1.0
     note: str = ""
@@ -111,6 +114,8 @@ def clips_and_pairs(items: Iterator[Item]) -> tuple[pa.Table, pa.Table]:
         reason = item.reason or _unusable(item)
         if reason is None and item.clips is not None:
             roles.update(item.clips)
+        elif reason is None and item.prompt is not None:
+            roles["prompt"] = keep(item, item.prompt, item.gain, item.note)
         elif reason is None:
             assert item.positive is not None
             assert item.negative is not None
@@ -151,6 +156,8 @@ def _unusable(item: Item) -> str | None:
     """Why an item cannot be scored, or None."""
     if item.clips is not None:
         return None
+    if item.prompt is not None:
+        return None if len(item.prompt) else "the prompt holds no samples"
     if item.positive is None or item.negative is None:
         return "a member is missing"
     for role, clip in _further(item):

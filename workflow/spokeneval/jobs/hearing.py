@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
 from spokeneval.baselines import COPY, NOISE_MATCHED, baselines
 from spokeneval.config import Config
 from spokeneval.embeddings import (
-    Judge,
     continuation_audio,
     embed_audio,
-    is_naturalness,
     judged_ids,
     reference_ids,
     round_trip_ids,
@@ -24,6 +23,8 @@ from spokeneval.embeddings import round_trips as embed_round_trips
 from spokeneval.errors import ItemError
 from spokeneval.jobs.tables_in import (
     asked_of,
+    audio_of,
+    clips_of,
     lengths_of,
     note,
     pairs_heard,
@@ -32,6 +33,7 @@ from spokeneval.jobs.tables_in import (
     tokenizer_info,
     tokens_of,
 )
+from spokeneval.judges.base import Judge, Transcriber, answer_of
 from spokeneval.judging import (
     COLUMNS_JUDGED,
     judge_baseline,
@@ -44,6 +46,7 @@ from spokeneval.layout import Layout
 from spokeneval.progress import Progress
 from spokeneval.store import PartStore
 from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, read_batches, read_table, write_table
+from spokeneval.transcripts import transcribed_continuations, transcribed_references, transcribed_round_trips
 
 
 def references(config: Config, *, dataset: str, judge: str, identity: str, embeddings: str, threads: int) -> None:
@@ -53,6 +56,9 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
     listener = make_judge(config, judge)
+    answer = answer_of(listener)
+    if answer == "transcript":
+        pairs = _without_third_clips(pairs)
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
     of_baseline: dict[str, dict[tuple[str, str], str | ItemError]] = {COPY: {}, NOISE_MATCHED: {}}
     n_samples = {clip: length.n_samples for clip, length in lengths_of(config, dataset).items()}
@@ -62,24 +68,31 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
 
     def audio() -> Iterator[tuple[str, bytes]]:
         yield from reference_audio(pairs, clips())
+        if answer == "transcript":  # there is nothing to compare the words of a baseline with
+            return
         for source, task, item_id, found in baselines(pairs, clips(), n_samples):
             of_baseline[source][task, item_id] = found if isinstance(found, ItemError) else found[0]
             if not isinstance(found, ItemError):
                 yield found
 
-    _embed(judge, listener, audio(), len(reference_ids(pairs)) + 2 * len(judgeable(pairs)), store)
+    n_made = 0 if answer == "transcript" else 2 * len(judgeable(pairs))
+    _embed(judge, listener, audio(), len(reference_ids(pairs)) + n_made, store)
     heard = _collected(store, reference_ids(pairs))
     extra = {
         "attribute": listener.attribute,
-        "naturalness": is_naturalness(listener),
+        "answer": answer,
         "crop_s": getattr(listener, "crop_s", None),
     }
     write_table(Path(layout.references(dataset, judge)), heard, EMBEDDINGS, identity, extra)
-    rows = [judge_prompts(pairs, heard)]
+    if answer == "transcript":
+        rows = transcribed_references(pairs, heard)
+        write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
+        return
+    judged = [judge_prompts(pairs, heard)]
     for source, found in of_baseline.items():
         made = sorted({audio_id for audio_id in found.values() if not isinstance(audio_id, ItemError)})
-        rows.append(judge_baseline(source, pairs, found, _collected(store, made), heard))
-    write_table(Path(layout.qualification(dataset, judge)), pl.concat(rows), JUDGING, identity, extra)
+        judged.append(judge_baseline(source, pairs, found, _collected(store, made), heard))
+    write_table(Path(layout.qualification(dataset, judge)), pl.concat(judged), JUDGING, identity, extra)
 
 
 def round_trips(
@@ -102,10 +115,13 @@ def round_trips(
     pairs = pairs_heard(config, dataset, judge)
     tokens_table, _ = tokens_of(config, dataset, tokenizer, tokens)
     store = store_of(config, "round_trips", embeddings, EMBEDDINGS)
+    listener = make_judge(config, judge)
+    if answer_of(listener) == "transcript":
+        pairs = _without_third_clips(pairs)
     wanted = round_trip_ids(pairs, tokens_table)
     progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
     counts = embed_round_trips(
-        make_judge(config, judge),
+        listener,
         make_tokenizer(config, tokenizer),
         make_vocoder(config, vocoder),
         pairs,
@@ -117,8 +133,16 @@ def round_trips(
     heard = _collected(store, wanted)
     write_table(Path(layout.round_trips(dataset, tokenizer, vocoder, judge)), heard, EMBEDDINGS, identity)
     known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS, references)
-    rows = judge_round_trips(pairs, heard, known)
+    if answer_of(listener) == "transcript":
+        rows = transcribed_round_trips(pairs, heard, known, cast(Transcriber, listener).language)
+    else:
+        rows = judge_round_trips(pairs, heard, known)
     write_table(Path(layout.ceilings(dataset, tokenizer, vocoder, judge)), rows, JUDGING, identity)
+
+
+def _without_third_clips(pairs: pl.DataFrame) -> pl.DataFrame:
+    """A transcriber has no use for them: it compares no continuations."""
+    return pairs.with_columns(same_attribute=pl.lit(None, pl.String))
 
 
 def continuations(
@@ -161,10 +185,16 @@ def _told_continuations(config: Config, dataset: str, model: str, identity: str)
     from spokeneval.factory import make_external
 
     info = tokenizer_info(config, dataset, config.models[model].tokenizer)
-    told = make_external(config, model, info).continuations(pairs_of(config, dataset), asked_of(config, dataset))
+    pairs = pairs_of(config, dataset)
+    prompts = dict(audio_of(config, dataset, clips_of(pairs, ("prompt",))))
+    told = make_external(config, model, info).continuations(pairs, asked_of(config, dataset), prompts)
     statuses = Counter(row["status"] for row in told.rows)
-    note(f"{len(told.rows)} continuations from files, {dict(statuses)}, {told.n_left_out} rows of others")
-    path, extra = Path(Layout(config).continuations(dataset, model)), {"tokenizer": info.to_dict(), "model": model}
+    note(f"{len(told.rows)} continuations from files, {dict(statuses)}, {told.n_left_out} rows or files of others")
+    if told.unmatched:
+        more = f" and {len(told.unmatched) - 20} more" if len(told.unmatched) > 20 else ""
+        note(f"files that belong to no item: {', '.join(told.unmatched[:20])}{more}")
+    path = Path(Layout(config).continuations(dataset, model))
+    extra = {"tokenizer": info.to_dict(), "model": model, "flags": "sound"}
     write_table(path, CONTINUATIONS.from_rows(told.rows), CONTINUATIONS, identity, extra)
 
 
@@ -192,9 +222,13 @@ def judging(
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
     batches = read_batches(path, CONTINUATIONS, continuations, ["clip_id", "status", "pcm_sha256", "audio"])
     audio = continuation_audio(batch.filter(pl.col("clip_id").is_in(prompts)) for batch in batches)
-    _embed(judge, make_judge(config, judge), audio, len(judged_ids(said)), store)
+    listener = make_judge(config, judge)
+    _embed(judge, listener, audio, len(judged_ids(said)), store)
     heard = _collected(store, judged_ids(said))
-    rows = judge_continuations(pairs, said, heard, known, seed=config.report.seed)
+    if answer_of(listener) == "transcript":
+        rows = transcribed_continuations(pairs, said, heard)
+    else:
+        rows = judge_continuations(pairs, said, heard, known, seed=config.report.seed)
     write_table(Path(layout.judging(dataset, model, judge)), rows, JUDGING, identity)
 
 

@@ -10,7 +10,6 @@ Conventions
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from spokeneval.config import Config
@@ -51,9 +50,8 @@ def _files(block: ModelBlock, fingerprints: Fingerprints) -> dict[str, str]:
         if key in on_hub:
             found[key] = f"{path}, revision {on_hub[key].revision}"
             continue
-        content = Path(path).parent if mark.beside else path
         try:
-            found[key] = f"{path}, content {fingerprints.digest(content)[:12]}"
+            found[key] = f"{path}, content {fingerprints.digest(mark.content(path))[:12]}"
         except ConfigError as error:
             found[key] = f"{path}, content unknown ({error})"
     return found

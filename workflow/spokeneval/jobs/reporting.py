@@ -178,7 +178,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         return wrong is None
 
     everything = pairs_of(config, dataset) if partial else None
-    judges, audible, scored = list(config.judges), config.audible(), config.scored()
+    judges, audible, scored = config.judges_of(dataset), config.audible(), config.scored_on(dataset)
     likelihood = {
         name: Path(path)
         for name in scored
@@ -304,7 +304,7 @@ def _judge_entry(config: Config, dataset: str, name: str) -> JudgeEntry:
         name=name,
         kind=str(block.model_dump()["kind"]),
         attribute=extra["attribute"],
-        naturalness=extra["naturalness"],
+        answer=extra["answer"],
         trivial=isinstance(block, TrivialJudge),
         crop_s=block.model_dump().get("crop_s"),
     )

@@ -3,7 +3,7 @@
 Conventions
 -----------
 - An embedding judge turns waveforms into vectors that are compared by cosine, in float32. A naturalness judge gives a
-  number on its own scale, reported beside consistency and never mixed into it.
+  number on its own scale, reported beside consistency and never mixed into it. A transcriber writes down what is said.
 - A judge listens to each waveform alone: the result does not depend on what else is in the list.
 - The crop is the judge's own and declared: `crop_s` seconds from the beginning, or all where it is None.
 """
@@ -11,7 +11,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +43,30 @@ class NaturalnessJudge(Protocol):
     def score(self, waveforms: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """(n,) float32 scores."""
         ...
+
+
+class Transcriber(Protocol):
+    sample_rate: int
+    attribute: str
+    """'content'"""
+    language: str
+    """Code of the language that it writes, e.g. 'en'."""
+
+    def transcribe(self, waveforms: Sequence[NDArray[np.float32]]) -> list[str]:
+        """(n,) texts as the judge writes them; an empty one where it hears no words. Raises ItemError as `embed`."""
+        ...
+
+
+Judge = EmbeddingJudge | NaturalnessJudge | Transcriber
+Answer = Literal["embedding", "naturalness", "transcript"]
+"""What a judge answers with: a vector that is compared, a number on its own scale, or a text."""
+
+_METHODS: dict[str, Answer] = {"embed": "embedding", "score": "naturalness", "transcribe": "transcript"}
+
+
+def answer_of(judge: Judge) -> Answer:
+    """What a judge answers with, by the one method that it has."""
+    found = [answer for method, answer in _METHODS.items() if hasattr(judge, method)]
+    if len(found) != 1:
+        raise TypeError(f"{type(judge).__name__} has {len(found)} of the methods {', '.join(_METHODS)}; expected one")
+    return found[0]

@@ -64,7 +64,9 @@ class Decoding:
     """How a model continues a prompt. Lengths are in seconds; the tokenizer's rate turns them into frames."""
 
     new_s: float = 2.0
-    """Seconds of new audio: the shortest whole number of frames that covers them."""
+    """Seconds of new audio at most: the shortest whole number of frames that covers them."""
+    min_new_s: float | None = None
+    """From here on the model may end by itself; None: never, every continuation lasts new_s."""
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
@@ -89,6 +91,11 @@ class SpokenLM(Protocol):
     streams: tuple[str, ...]
     """Names of the streams that `ScoredSequence.stream` indexes."""
 
+    @property
+    def can_end(self) -> bool:
+        """True where it has a mark that ends speech, so that `continue_` knows min_frames."""
+        ...
+
     def sequence(self, codes: Codes) -> ScoredSequence:
         """The whole clip. Raises ItemError where it is empty or longer than the model's context."""
         ...
@@ -104,9 +111,17 @@ class SpokenLM(Protocol):
         """Score a batch in one forward pass; the result does not depend on the batch beyond 1e-4 nats a token."""
         ...
 
-    def continue_(self, prompts: Sequence[Prompt], n_frames: int, decoding: Decoding, sample_index: int) -> list[Codes]:
+    def continue_(
+        self,
+        prompts: Sequence[Prompt],
+        n_frames: int,
+        decoding: Decoding,
+        sample_index: int,
+        min_frames: int | None = None,
+    ) -> list[Codes]:
         """New codes of about n_frames frames for each prompt (without the prompt), the same for any batch.
 
+        min_frames: after so many the model may end by itself, which ends its own continuation only; None: never.
         Noise is drawn from a counter-based generator keyed by (decoding.seed, clip_id, sample_index) and step.
         """
         ...

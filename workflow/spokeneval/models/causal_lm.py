@@ -173,19 +173,35 @@ class CausalUnitLM:
                 )
         return scored
 
-    def continue_(self, prompts: Sequence[Prompt], n_frames: int, decoding: Decoding, sample_index: int) -> list[Codes]:
+    @property
+    def can_end(self) -> bool:
+        """True where the vocabulary has an end mark."""
+        return bool(self.vocabulary.suffix)
+
+    def continue_(
+        self,
+        prompts: Sequence[Prompt],
+        n_frames: int,
+        decoding: Decoding,
+        sample_index: int,
+        min_frames: int | None = None,
+    ) -> list[Codes]:
         """New codes for each prompt, without the prompt.
 
         Where every step is one frame: exactly n_frames steps (fewer only if decoding is unconstrained and the model
         leaves the codes). De-duplicated units: how long a new unit lasts is not known before it is heard, so as many
         units come as n_frames hold at the prompt's own mean duration, and their durations are None.
-        Raises ItemError where a prompt and what is to come exceed the context, or logits are NaN.
+        min_frames: after so many (units: counted as n_frames are) the model may say its end mark, and has then fewer.
+        Raises ConfigError for min_frames without an end mark, ItemError where a prompt and what is to come exceed the
+        context, or logits are NaN.
         """
         if self.tokenizer.asynchronous:
             raise ConfigError(
                 "codebooks of different rates cannot be continued yet: which one is due is not known beforehand; "
                 "take the model's `vocoder` away, or give what it generated as `kind: external`"
             )
+        if min_frames is not None and not self.can_end:
+            raise ConfigError("the model has no end mark: `min_new_s` cannot be kept; take it away")
         n_steps = [self._n_steps(prompt, n_frames) for prompt in prompts]
         n_codebooks, n_new = self.vocabulary.n_codebooks, max(n_steps) * self.vocabulary.n_codebooks
         fed = []
@@ -194,9 +210,10 @@ class CausalUnitLM:
             fed.append(self.vocabulary.prompt(prompt.codes, room, self.truncate))
         if len(prompts) > 1 and self.max_context is not None and max(map(len, fed)) + n_new > self.max_context:
             # Units only: one of them has room for its own steps, but not for the longest ones of the batch.
-            return [self.continue_([prompt], n_frames, decoding, sample_index)[0] for prompt in prompts]
+            return [self.continue_([prompt], n_frames, decoding, sample_index, min_frames)[0] for prompt in prompts]
+        ends = None if min_frames is None else [self._n_steps(p, min_frames) * n_codebooks for p in prompts]
         clip_ids = [prompt.clip_id for prompt in prompts]
-        new = generate(self.model, fed, clip_ids, sample_index, n_new, self.vocabulary, decoding)
+        new = generate(self.model, fed, clip_ids, sample_index, n_new, self.vocabulary, decoding, ends)
         return [
             Codes(self.vocabulary.codes(ids[: own_steps * n_codebooks]), None)
             for ids, own_steps in zip(new, n_steps, strict=True)

@@ -8,7 +8,7 @@ Conventions
 - Codebook 0 of a frame is predicted by the backbone's head, the others one after another by the depth transformer,
   given the backbone's state and the codes before. No codebook is delayed: step t is frame t.
 - Scored are all codes of all codebooks. The frame of zeros that ends CSM's audio is neither fed after a clip nor
-  scored; in a continuation a frame of zeros is a frame like any other.
+  scored; in a continuation it ends the speech from `min_new_s` on, and is a frame like any other where that is not set.
 - Ids of the string: code c of codebook q is q * vocab_size + c (as rows of the backbone's own table), text id x is
   n_codebooks * vocab_size + x. Text ids are fed and never scored.
 - The heads have vocab_size outputs (2051), three more than codes (2048): the legal softmax is over the codes alone.
@@ -70,6 +70,7 @@ class CSM(FrameLM):
             delays=(0,) * tokenizer.n_codebooks,
             prefix=tuple(tokenizer.n_codebooks * stride + int(i) for i in text),
             max_steps=limit - len(text) + 1,  # the last frame is predicted and never fed
+            end=(0,) * tokenizer.n_codebooks,
         )
         super().__init__(_CSMNetwork(self.model, self.text), frames)
 

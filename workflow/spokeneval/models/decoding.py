@@ -6,7 +6,10 @@ Conventions
   left out), legal ids, temperature, top-k, top-p, Gumbel noise; then the largest wins. Greedy: no noise.
 - Constrained: only codes of the codebook that is due. Unconstrained: any id but EOS; the first that is not a code of
   the codebook that is due ends the speech there, after the last whole step.
-- EOS is never chosen: a continuation has the length that was asked for, so that systems are heard for equally long.
+- EOS (the first id of the vocabulary's suffix) is never chosen, so that systems are heard for equally long; unless
+  `min_new_s` is set: then it stands beside the codes at the first codebook of every step from there on, and ends its
+  own continuation. It is never penalised, as no end repeats another, and its noise is a stream of its own: until it is
+  chosen, a continuation is what it would be without it (top-k and top-p apart, where it takes part in what is kept).
 - Noise is drawn per (seed, clip, sample) and step (`sampling`), for the ids that may be chosen, so that a continuation
   does not depend on its batch.
 """
@@ -41,6 +44,7 @@ class Choice:
         """n_choices: numbers that a step takes from the noise; at least as many as may be chosen."""
         self.greedy = decoding.greedy
         self.noises = [GumbelNoise(decoding.seed, clip_id, sample_index, n_choices) for clip_id in clip_ids]
+        self.end_noises = [GumbelNoise(decoding.seed, clip_id, sample_index, 1, "end/") for clip_id in clip_ids]
         self.warpers: Any = LogitsProcessorList()
         if decoding.temperature != 1.0:
             self.warpers.append(TemperatureLogitsWarper(decoding.temperature))
@@ -49,11 +53,19 @@ class Choice:
         if decoding.top_p is not None:
             self.warpers.append(TopPLogitsWarper(decoding.top_p))
 
-    def __call__(self, choices: torch.Tensor) -> torch.Tensor:
-        """(n_prompts, n) float32 logits -> (n_prompts, n) scores; n is at most n_choices."""
+    def __call__(self, choices: torch.Tensor, end: torch.Tensor | None = None) -> torch.Tensor:
+        """(n_prompts, n) float32 logits -> (n_prompts, n) scores; n is at most n_choices.
+
+        end: (n_prompts,) logits of the end mark, -inf where it may not be chosen; its scores are then a last column.
+        """
+        n = choices.shape[1]
+        if end is not None:
+            choices = torch.cat([choices, end[:, None]], dim=1)
         if self.greedy:
             return choices
-        noise = np.stack([source.next_step() for source in self.noises])[:, : choices.shape[1]]
+        noise = np.stack([source.next_step() for source in self.noises])[:, :n]
+        if end is not None:
+            noise = np.concatenate([noise, np.stack([source.next_step() for source in self.end_noises])], axis=1)
         warped: torch.Tensor = self.warpers(None, choices)
         return warped + torch.from_numpy(noise).to(choices.device)
 
@@ -75,7 +87,9 @@ class _NextId(LogitsProcessor):
         n_prompt: int,
         clip_ids: Sequence[str],
         sample_index: int,
+        ends: torch.Tensor | None,
     ) -> None:
+        self.ends = ends
         self.vocabulary, self.decoding, self.seen, self.n_prompt = vocabulary, decoding, seen, n_prompt
         n_choices = max(vocabulary.codebook_sizes) if decoding.constrained else seen.shape[1]
         self.choose = Choice(decoding, clip_ids, sample_index, n_choices)
@@ -89,16 +103,26 @@ class _NextId(LogitsProcessor):
         if decoding.repetition_penalty is not None:
             if step > 0:
                 self.seen.scatter_(1, input_ids[:, -1:], True)
-            scores = penalise(scores, self.seen, decoding.repetition_penalty)
+            raw, scores = scores, penalise(scores, self.seen, decoding.repetition_penalty)
+        else:
+            raw = scores
+        codebook = step % self.vocabulary.n_codebooks
         if decoding.constrained:
-            ids = self.legal[step % self.vocabulary.n_codebooks]
+            ids = self.legal[codebook]
             choices = scores[:, ids]
         else:
             ids = torch.arange(scores.shape[1], device=scores.device)
             choices = scores.clone()
             choices[:, list(self.vocabulary.suffix)] = -torch.inf
+        end = None
+        if self.ends is not None and codebook == 0:
+            # A column of its own at every step, so that what is computed does not depend on when others may end.
+            end = raw[:, self.vocabulary.suffix[0]].masked_fill(step < self.ends, -torch.inf)
+        scored = self.choose(choices, end)
         chosen = torch.full_like(scores, -torch.inf)
-        chosen[:, ids] = self.choose(choices)
+        chosen[:, ids] = scored[:, : len(ids)]
+        if end is not None:
+            chosen[:, self.vocabulary.suffix[0]] = scored[:, -1]
         return chosen
 
 
@@ -110,8 +134,13 @@ def generate(
     n_new: int,
     vocabulary: UnitVocabulary,
     decoding: Decoding,
+    ends: Sequence[int] | None = None,
 ) -> NDArray[np.int64]:
-    """Ids of prompts (marks included) -> (n_prompts, n_new) new ids. Raises ItemError where logits are NaN."""
+    """Ids of prompts (marks included) -> (n_prompts, n_new) new ids. Raises ItemError where logits are NaN.
+
+    ends: the new ids of each prompt after which EOS may be chosen; None: never. What follows an EOS means nothing, and
+    where all have ended there are fewer than n_new columns.
+    """
     longest = max(len(prompt) for prompt in prompts)
     ids = np.zeros((len(prompts), longest), np.int64)
     mask = np.zeros_like(ids)
@@ -122,9 +151,12 @@ def generate(
     seen = torch.zeros((len(prompts), _n_output_ids(model)), dtype=torch.bool)
     for row, prompt in enumerate(prompts):
         seen[row, torch.from_numpy(prompt)] = True
-    processor = _NextId(vocabulary, decoding, seen.to(model.device), longest, clip_ids, sample_index)
+    may_end = None if ends is None else torch.tensor(list(ends), device=model.device)
+    processor = _NextId(vocabulary, decoding, seen.to(model.device), longest, clip_ids, sample_index, may_end)
     factory: Any = GenerationConfig
     settings = factory(do_sample=False, num_beams=1, max_new_tokens=n_new, pad_token_id=0, disable_compile=True)
+    if ends is not None:
+        settings.eos_token_id = vocabulary.suffix[0]  # nothing but this stops the loop early
     if getattr(model, "_can_compile_fullgraph", False):  # transformers' mark of models that know a static cache
         settings.cache_implementation = "static"  # allocated once, where the dynamic one is copied at every step
     with torch.inference_mode():

@@ -89,7 +89,7 @@ class External:
         prompt_included: bool = False,
         layout: Mapping[str, Any] | None = None,
     ) -> None:
-        """losses, generated_audio: tables, see above and `models.generated_audio`. layout: keys of StoredLayout;
+        """losses, generated_audio: see above and `models.generated_audio`. layout: keys of StoredLayout;
         closing_zero None for what the table's kind has.
 
         Raises ConfigError where there is neither.
@@ -118,11 +118,14 @@ class External:
         self._check_sign(given)
         return self._told(pairs, given, rows.n_left_out)
 
-    def continuations(self, pairs: pl.DataFrame, asked: Asked) -> ToldAudio:
-        """The rows of the continuations table. Raises ConfigError for a table that cannot be used as a whole."""
+    def continuations(self, pairs: pl.DataFrame, asked: Asked, prompts: Mapping[str, bytes] | None = None) -> ToldAudio:
+        """The rows of the continuations table. Raises ConfigError for what cannot be used as a whole.
+
+        prompts: clip_id -> FLAC bytes, of those whose audio is here.
+        """
         if self._audio is None:
             raise ConfigError("the model has no `generated_audio`: nothing can be heard")
-        return continuation_rows(self._audio, pairs, asked, self._prompt_included)
+        return continuation_rows(self._audio, pairs, asked, self._prompt_included, prompts)
 
     # ------------------------------------------------------------ the two kinds of tables
 

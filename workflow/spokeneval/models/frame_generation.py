@@ -9,6 +9,10 @@ Conventions
   come along in the last steps are chosen as the model would and thrown away.
 - Noise is drawn for every codebook of every new step, whether it is used or not, so that a longer continuation begins
   with a shorter one.
+- Where the format has a frame that ends speech (CSM: zeros in all codebooks) and `min_new_s` is set, the first such
+  frame after min_new_s ends a continuation, and is no part of it. Its codes are codes of the codec as well, so before
+  min_new_s, and without it, such a frame is a frame like any other: nothing is forbidden, no noise is shifted, and a
+  continuation is the beginning of what it would be without min_new_s.
 - Prompts are padded on the left, with an attention mask.
 """
 
@@ -42,8 +46,9 @@ def continue_frames(
     n_frames: int,
     decoding: Decoding,
     sample_index: int,
+    min_frames: int | None = None,
 ) -> list[Codes]:
-    """(n_frames, n_codebooks) new codes for each prompt, see the module.
+    """(n_frames, n_codebooks) new codes for each prompt, or fewer where it ended after min_frames; see the module.
 
     Raises ItemError where a prompt and what is to come exceed the context, or logits are NaN.
     """
@@ -62,13 +67,23 @@ def continue_frames(
         reader = _Reader(network, fed)
         chooser = _Chooser(network, frames, prompts, decoding, sample_index)
         new = np.zeros_like(owed)
+        ended = np.zeros(len(prompts), bool)
         for step in range(n_steps):
             if step > 0:
                 reader.read(new[:, step - 1])
             new[:, step] = chooser.step(reader.state, owed[:, step])
+            if min_frames is not None and step >= min_frames:
+                ended |= (new[:, step] == np.array(frames.end)).all(axis=1)
+                if ended.all():
+                    break
     own_steps = np.arange(n_frames)[:, None] + np.array(frames.delays)
     undelayed = new[:, own_steps, np.arange(frames.n_codebooks)]
-    return [Codes(frames.legal_frames(codes), None) for codes in undelayed]
+    if min_frames is not None:
+        firsts = [np.flatnonzero(frames.ended(codes, min_frames)) for codes in undelayed]
+        lengths = [int(first[0]) if len(first) else n_frames for first in firsts]
+    else:
+        lengths = [n_frames] * len(prompts)
+    return [Codes(frames.legal_frames(codes[:n]), None) for codes, n in zip(undelayed, lengths, strict=True)]
 
 
 class _Reader:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from spokeneval.errors import ItemError
+from spokeneval.errors import ConfigError, ItemError
 from spokeneval.models.base import Decoding, LogProbs, Prompt, ScoredSequence
 from spokeneval.models.frame_generation import continue_frames
 from spokeneval.models.frame_string import FrameString
@@ -130,13 +130,28 @@ class FrameLM:
         # Fewer ids in the sum: only rounding can bring it below.
         return full, torch.maximum(full, legal)
 
-    def continue_(self, prompts: Sequence[Prompt], n_frames: int, decoding: Decoding, sample_index: int) -> list[Codes]:
-        """Exactly n_frames new frames for each prompt, without the prompt (fewer only if decoding is unconstrained and
-        the model leaves the codes).
+    @property
+    def can_end(self) -> bool:
+        """True where the format has a frame that ends speech."""
+        return self.frames.end is not None
 
-        Raises ItemError where a prompt and what is to come exceed the context, or logits are NaN.
+    def continue_(
+        self,
+        prompts: Sequence[Prompt],
+        n_frames: int,
+        decoding: Decoding,
+        sample_index: int,
+        min_frames: int | None = None,
+    ) -> list[Codes]:
+        """Exactly n_frames new frames for each prompt, without the prompt (fewer only if decoding is unconstrained and
+        the model leaves the codes, or after min_frames, see `frame_generation`).
+
+        Raises ItemError where a prompt and what is to come exceed the context, or logits are NaN; ConfigError for
+        min_frames of a family without an end.
         """
-        return continue_frames(self.network, self.frames, prompts, n_frames, decoding, sample_index)
+        if min_frames is not None and not self.can_end:
+            raise ConfigError("the model has no end mark: `min_new_s` cannot be kept; take it away")
+        return continue_frames(self.network, self.frames, prompts, n_frames, decoding, sample_index, min_frames)
 
 
 def _refuse_infinite(sequence: ScoredSequence, result: LogProbs) -> None:

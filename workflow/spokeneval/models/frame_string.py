@@ -42,6 +42,8 @@ class FrameString:
     """Ids before step 0; at least one, so that something comes before the first code."""
     max_steps: int
     """Steps that the model's context has room for."""
+    end: tuple[int, ...] | None = None
+    """Codes of the frame that ends speech; None where there is none. Needs codebooks without delay."""
 
     @property
     def n_codebooks(self) -> int:
@@ -111,6 +113,13 @@ class FrameString:
     def places(self, sequence: ScoredSequence) -> NDArray[np.int32]:
         """(n_scored,) what is scored, as places in the flattened `steps_of`."""
         return (sequence.index - len(self.prefix)).astype(np.int32)
+
+    def ended(self, codes: NDArray[np.int64], min_frames: int) -> NDArray[np.bool_]:
+        """(n_frames, n_codebooks) new codes -> (n_frames,) where speech may end and does."""
+        ends = (codes == np.array(self.end)).all(axis=1)
+        ends[:min_frames] = False
+        found: NDArray[np.bool_] = ends
+        return found
 
     def legal_frames(self, codes: NDArray[np.int64]) -> NDArray[np.int32]:
         """(n_frames, n_codebooks) codes, up to the first frame that holds something other than a code."""

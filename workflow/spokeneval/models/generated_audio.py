@@ -3,27 +3,32 @@
 Conventions
 -----------
 - A table beside the files: `task` and `index` (or `item_id`), `path` (inside the table's folder), and `sample_index`
-  where there are several continuations of a prompt (0, 1, ...; every prompt has as many). See `item_table`.
+  where there are several continuations of a prompt (0, 1, ...; every prompt has as many), see `item_table`; or a folder
+  of files that are named by item, see `generated_folder`.
 - Audio is kept at its native rate, channels averaged. Where files begin with the prompt (`prompt_included`), the
   prompt's seconds are cut off, rounded to the nearest sample.
-- Status as in `continuations`; there are no codes. A file that is missing or cannot be read, and a prompt without a
-  file, are failed rows.
+- Status as in `continuations`; there are no codes, so that flags are those of the sound (`repetition`), against the
+  prompt where its audio is here. A file that is missing or cannot be read, and a prompt without a file, are failed
+  rows.
 - Items that share a prompt clip share its continuation: it may be given once, or by each of them as the same audio.
   Given as different audio it fails, because it would not be known whose it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from spokeneval.audio import make_clip, read_recording
-from spokeneval.continuations import Key, needed, status_of
+from spokeneval.audio import decode_flac, make_clip, read_recording
+from spokeneval.continuations import UNHEARD, Key, needed, status_of
 from spokeneval.datasets.recordings import inside
 from spokeneval.errors import ConfigError, ItemError
 from spokeneval.item_table import Asked, ItemRow, read_lines, require, rows_of_items, whole_numbers
+from spokeneval.models.generated_folder import rows_of_files
+from spokeneval.repetition import flags_of_sound
 from spokeneval.tables import CONTINUATIONS, FAILED, OK
 
 Row = dict[str, Any]
@@ -33,21 +38,34 @@ class ToldAudio(NamedTuple):
     rows: list[Row]
     """In the schema CONTINUATIONS."""
     n_left_out: int
-    """Rows of the table that are not of this dataset's items."""
+    """Rows of the table that are not of this dataset's items; files of the folder that belong to none."""
+    unmatched: tuple[str, ...] = ()
+    """Those files."""
 
 
-def continuation_rows(table: Path, pairs: pl.DataFrame, asked: Asked, prompt_included: bool) -> ToldAudio:
-    """A row for every prompt and sample. Raises ConfigError for a table that cannot be used as a whole."""
-    lines = read_lines(table)
-    require(lines, ("path",), table)
-    rows = rows_of_items(lines, pairs, asked, table)
+def continuation_rows(
+    source: Path, pairs: pl.DataFrame, asked: Asked, prompt_included: bool, prompts: Mapping[str, bytes] | None = None
+) -> ToldAudio:
+    """A row for every prompt and sample.
+
+    source: the table or the folder. prompts: clip_id -> FLAC bytes of the prompts whose audio is here.
+    Raises ConfigError for a table or a folder that cannot be used as a whole.
+    """
+    unmatched: tuple[str, ...] = ()
+    if source.is_dir():
+        named_rows, folder, unmatched = rows_of_files(source, pairs, asked)
+        n_left_out = len(unmatched)
+    else:
+        lines = read_lines(source)
+        require(lines, ("path",), source)
+        (named_rows, n_left_out), folder = rows_of_items(lines, pairs, asked, source), source.parent
     found: dict[Key, Row] = {}
     given_by: dict[Key, ItemRow] = {}
-    for row in rows.rows:
+    for row in named_rows:
         if row.item["prompt"] is None:  # failed items and tasks without a prompt have nothing to continue
             continue
         key = (row.item["prompt"], _sample_index(row))
-        made = _row(key, row, table.parent, prompt_included)
+        made = _row(key, row, folder, prompt_included, (prompts or {}).get(key[0]))
         first = given_by.setdefault(key, row)
         if key not in found:
             found[key] = made
@@ -63,10 +81,11 @@ def continuation_rows(table: Path, pairs: pl.DataFrame, asked: Asked, prompt_inc
     }
     return ToldAudio(
         [
-            found.get(key) or _failed(key, f"{table.name} has no audio of {names[key[0]]}, sample {key[1]}")
+            found.get(key) or _failed(key, f"{source.name} has no audio of {names[key[0]]}, sample {key[1]}")
             for key in needed(pairs, n_samples)
         ],
-        rows.n_left_out,
+        n_left_out,
+        unmatched,
     )
 
 
@@ -81,7 +100,7 @@ def _name(row: ItemRow) -> str:
     return f"{row.item['task']}/{row.item['index']}"
 
 
-def _row(key: Key, row: ItemRow, folder: Path, prompt_included: bool) -> Row:
+def _row(key: Key, row: ItemRow, folder: Path, prompt_included: bool, prompt: bytes | None) -> Row:
     try:
         relative = inside(str(row.values.get("path") or ""))
         if relative is None:
@@ -98,8 +117,12 @@ def _row(key: Key, row: ItemRow, folder: Path, prompt_included: bool) -> Row:
     found = _failed(key, "") | {"status": status, "reason": reason}
     if len(waveform) == 0:
         return found
+    if status not in UNHEARD:
+        heard = (None, None) if prompt is None else decode_flac(prompt)
+        found["flags"] = flags_of_sound(waveform, rate, *heard)
     clip = make_clip(waveform, rate, recording.subtype)
     return found | {
+        "seconds": clip.n_samples / clip.sample_rate,
         "audio": {"bytes": clip.flac, "path": f"{clip.clip_id[:16]}.flac"},
         "sample_rate": clip.sample_rate,
         "n_samples": clip.n_samples,

@@ -39,6 +39,8 @@ class TaskAnswer:
     """Why none was chosen, where none was."""
     heard_only: list[dict[str, Any]] = field(default_factory=list)
     """Rows of models that were heard by the judge and have no accuracy, the best first."""
+    is_free: bool = False
+    """True where items are prompts alone, which nothing can be right or wrong about."""
     series: str | None = None
     """The training run that all rows are steps of, in whose order they then are; None where they are ranked."""
     notes: list[str] = field(default_factory=list)
@@ -49,7 +51,16 @@ def task_answers(inputs: ReportInputs, pairs: pl.DataFrame, found: ReportTables)
     """Every task of the dataset, in its order, control tasks last."""
     order = pairs["task"].unique(maintain_order=True).to_list()
     order.sort(key=lambda task: task in inputs.settings.control_tasks)
-    return [_answer(inputs, task, found) for task in order]
+    answers = [_answer(inputs, task, found) for task in order]
+    pairs_of = set(pairs.filter(pl.col("prompt").is_null() | pl.col("positive").is_not_null())["task"])
+    for answer in answers:
+        if answer.task not in pairs_of:
+            answer.is_free = True
+            answer.warnings = []
+            answer.notes = [
+                "Free prompts: nothing to be right or wrong about. What was said is under Judges and Listen."
+            ]
+    return answers
 
 
 def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
@@ -84,7 +95,7 @@ def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
         "; ".join(f"{entry.value:.1f} ({entry.source})" for entry in inputs.human_topline.get(task, ())) or None,
         found.no_judge.get(task, "none was tried that compares"),
         [row for name, row in sorted(heard.items(), key=_by_share) if name not in {row["model"] for row in rows}],
-        series,
+        series=series,
     )
     _notes(answer, inputs, of_task, found)
     _notes_of_judge(answer, found)
@@ -202,7 +213,8 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
         if n_heard < FEWEST_SYSTEMS:
             few = f"below {FEWEST_SYSTEMS}, a correlation has no interval"
             said.append(f"{count(n_heard, 'system')} can be heard: {few}.")
-    unjudged = [a.task for a in answers if not a.is_control and (a.judge is None or not a.judge["ranks"])]
+    asked = [a for a in answers if not a.is_control and not a.is_free]
+    unjudged = [a.task for a in asked if a.judge is None or not a.judge["ranks"]]
     if inputs.judges and unjudged:
         said.append(f"No judge is known to hear the attribute of {listed(unjudged)}: judgements there rank nothing.")
     blurred = [a.task for a in answers if len(a.rows) > 1 and {row["letters"] for row in a.rows} == {"a"}]

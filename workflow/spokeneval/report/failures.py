@@ -19,7 +19,7 @@ from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judges import BASELINES
 from spokeneval.report.schemas import FAILURES
 
-QUALIFYING = ("prompt", "same_attribute")
+RECORDED = ("prompt", "same_attribute", "positive", "negative")
 """Sources of judging rows that are real audio."""
 
 _COLUMNS = ["stage", "name", "task", "kind", "reason", "example"]
@@ -53,7 +53,7 @@ def _failed_rows(
             .otherwise(pl.col("kind"))
         ),
         _failed(scores.filter(pl.col("role") == "baseline"), "controls", pl.col("model")),
-        _failed(judged.filter(pl.col("source").is_in(QUALIFYING)), "qualification", pl.col("judge")),
+        _failed(judged.filter(pl.col("source").is_in(RECORDED)), "qualification", pl.col("judge")),
         _baselines(judged.filter(pl.col("source").is_in(BASELINES))),
         _failed(
             judged.filter(pl.col("source").str.ends_with("round_trip")),

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from spokeneval.report import text
 from spokeneval.report.agreement import TITLE as AGREEMENT_TITLE
 from spokeneval.report.answers import answer_curves, failed_lines, limits, task_answers
+from spokeneval.report.content import content_view
 from spokeneval.report.gap import gap_rows
 from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
@@ -108,6 +109,7 @@ def report_page(
         curves=[name for name in inputs.settings.primary_evaluators if f"learning_{name}" in figures],
         comparisons=_first_comparisons(found.comparisons),
         n_comparisons=len(found.comparisons),
+        content=content_view(inputs, found.content),
         chosen=sorted(set(judges.values())),
         ranking=ranking,
         **judge_values(inputs, found, tasks),
@@ -122,7 +124,11 @@ def report_page(
         control_signature=signature(
             inputs, reductions, evaluator="controls", delta=f"{inputs.settings.primary_window_s:g} s"
         ),
-        judge_signature=signature(inputs, reductions, **judge_fields(inputs, {j: j for j in inputs.judges})),
+        judge_signature=signature(
+            inputs,
+            reductions,
+            **judge_fields(inputs, {j: j for j, entry in inputs.judges.items() if not entry.transcribes}),
+        ),
         agreement_signature=signature(
             inputs,
             reductions,

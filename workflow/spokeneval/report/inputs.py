@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spokeneval.errors import ConfigError
+from spokeneval.judges.base import Answer
 from spokeneval.qualification import Way
 from spokeneval.report.resampling import Averaging
 
@@ -46,11 +47,23 @@ class JudgeEntry:
     kind: str
     attribute: str
     """What it hears: speaker, scene, level, naturalness ..."""
-    naturalness: bool = False
-    """True where it gives a number on its own scale instead of embeddings."""
+    answer: Answer = "embedding"
+    """What it answers with: embeddings that are compared, a number on its own scale, or a text."""
     trivial: bool = False
     """True where it hears level or spectrum only: if it qualifies, channel cues solve the task."""
     crop_s: float | None = None
+
+    @property
+    def compares(self) -> bool:
+        return self.answer == "embedding"
+
+    @property
+    def naturalness(self) -> bool:
+        return self.answer == "naturalness"
+
+    @property
+    def transcribes(self) -> bool:
+        return self.answer == "transcript"
 
 
 @dataclass(frozen=True)

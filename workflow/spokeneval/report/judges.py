@@ -49,7 +49,7 @@ class Panel:
     def __init__(self, inputs: ReportInputs, pairs: pl.DataFrame, judging: pl.DataFrame) -> None:
         settings = inputs.settings
         self._inputs, self._pairs = inputs, pairs
-        self._comparing = [name for name in inputs.qualification if not inputs.judges[name].naturalness]
+        self._comparing = [name for name in inputs.qualification if inputs.judges[name].compares]
         self._trivial = [name for name in self._comparing if inputs.judges[name].trivial]
         topline = {
             task: (entries[0].value, entries[0].source) for task, entries in inputs.human_topline.items() if entries

@@ -17,7 +17,7 @@ import base64
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,9 @@ from spokeneval import tables
 from spokeneval.audio import decode_flac
 from spokeneval.report import drawings
 from spokeneval.report.inputs import ReportInputs
+
+if TYPE_CHECKING:
+    from spokeneval.report.content import Transcript
 
 TRACE_BEFORE_S, TRACE_AFTER_S = 0.5, 1.5
 
@@ -43,6 +46,8 @@ class Player:
     reason: str | None = None
     detail: str | None = None
     """Of a continuation: status, flags and the judge's verdict."""
+    said: tuple[Transcript, ...] = ()
+    """What transcribers wrote of it (`report.content`)."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def listening(
         return Listening()
     tables.read_metadata(inputs.clips, tables.CLIPS)
     roles = ("prompt", "positive", "negative")
-    clips = _audio(inputs.clips, {clip for role in roles for clip in chosen[role]}, ["clip_id", "audio"])
+    clips = _audio(inputs.clips, {clip for role in roles for clip in chosen[role].drop_nulls()}, ["clip_id", "audio"])
     heard: dict[str, dict[str, dict[str, object]]] = {}
     for model, path in inputs.continuations.items():
         tables.read_metadata(path, tables.CONTINUATIONS)
@@ -155,6 +160,8 @@ def listening(
         cut = int(item["transition"])
         players = []
         for role, title in zip(roles, ("Prompt", "Right clip (positive)", "Wrong clip (negative)"), strict=True):
+            if item[role] is None:  # a free prompt
+                continue
             flac = _flac(clips.get(item[role]))
             if flac is None:
                 reason = "not in the clips table" if clips else "the dataset holds losses and no audio"

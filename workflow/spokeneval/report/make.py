@@ -18,6 +18,7 @@ from spokeneval.report import figures, figures_of_groups, figures_of_judges, htm
 from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
+from spokeneval.report.content import content_table, split_judging, with_transcripts
 from spokeneval.report.failures import failures_table, n_failed_items, n_failed_rows
 from spokeneval.report.gap import gap_table
 from spokeneval.report.groups import groups_table
@@ -43,6 +44,7 @@ from spokeneval.report.schemas import (
     STRATA,
     TIMINGS,
 )
+from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
@@ -76,6 +78,9 @@ class ReportTables:
     judges_by_codec: pl.DataFrame
     model_judging: pl.DataFrame
     model_judging_samples: pl.DataFrame
+    content: pl.DataFrame
+    said: pl.DataFrame
+    """The judging rows of transcribers, one per item, source and sample."""
     agreement: pl.DataFrame
     failures: pl.DataFrame
     timings: pl.DataFrame
@@ -103,6 +108,7 @@ class ReportTables:
             "judges_by_codec": (self.judges_by_codec, JUDGES_BY_CODEC),
             "model_judging": (self.model_judging, MODEL_JUDGING),
             "model_judging_samples": (self.model_judging_samples, MODEL_JUDGING_SAMPLES),
+            "content": (self.content, CONTENT),
             "agreement": (self.agreement, AGREEMENT),
             "failures": (self.failures, FAILURES),
             "timings": (self.timings, TIMINGS),
@@ -131,7 +137,8 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
             frame.write_csv(temporary)
     write_table(folder / "items_long.parquet", found.items, ITEMS_LONG, identity)
     drawn = _figures(inputs, found, folder / "figures")
-    heard = listening(inputs, pairs, times, found.heard, chosen_judges(found.judges))
+    played = listening(inputs, pairs, times, found.heard, chosen_judges(found.judges))
+    heard = with_transcripts(played, found.said)
     reductions = conventions(inputs)
     page = html.report_page(inputs, pairs, found, drawn, heard, reductions)
     with atomic_path(folder / "report.html") as temporary:
@@ -152,7 +159,8 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
 
 def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataFrame]) -> ReportTables:
     scores = read_scores(inputs)
-    judging = read_judging(inputs)
+    everything = read_judging(inputs)
+    judging, said = split_judging(inputs, everything)
     comparisons = comparisons_table(inputs, pairs, scores)
     accuracy = with_letters(accuracy_table(inputs, pairs, scores), comparisons)
     panel = Panel(inputs, pairs, judging)
@@ -169,8 +177,10 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         panel.codec_table(),
         model_judging,
         samples_table(heard),
+        content_table(inputs, pairs, said),
+        said,
         agreement_table(inputs, accuracy, model_judging, judges),
-        failures_table(inputs, pairs, scores, judging),
+        failures_table(inputs, pairs, scores, everything),
         timings,
         pl.concat([empty, *profile]),
         items_long(pairs, scores, judging),
@@ -181,7 +191,7 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         panel.notes,
         heard,
         len(pairs),
-        n_failed_items(inputs, pairs, scores, judging),
+        n_failed_items(inputs, pairs, scores, everything),
     )
 
 
@@ -256,6 +266,7 @@ def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, An
         "published_source": inputs.published_source,
         "accuracy": ranked.to_dicts(),
         "judging": found.model_judging.filter(pl.col("source") == "model").to_dicts(),
+        "content": found.content.to_dicts(),
         "gap": found.gap.to_dicts(),
         "best_steps": found.best_steps.to_dicts(),
         "agreement": found.agreement.filter(pl.col("primary") & pl.col("chosen")).to_dicts(),

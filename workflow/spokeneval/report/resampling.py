@@ -44,6 +44,17 @@ class Means(NamedTuple):
     note: list[str | None]
 
 
+class Ratio(NamedTuple):
+    """A ratio of sums."""
+
+    ratio: float | None
+    """None where the denominators sum to 0."""
+    low: float | None
+    high: float | None
+    """None where there is no interval; `note` says why."""
+    note: str | None
+
+
 class _Totals(NamedTuple):
     """What a mean is made of, (n_codes, n_cells) each: its mean is sum(sums) / sum(counts)."""
 
@@ -100,6 +111,34 @@ def cluster_means(
             continue
         low[cell] = high[cell] = np.nan
     return Means(mean, low, high, n, n_clusters, note)
+
+
+def cluster_ratio(
+    numerators: FloatArray,
+    denominators: FloatArray,
+    clusters: NDArray[np.int64],
+    *,
+    n_draws: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> Ratio:
+    """sum(numerators) / sum(denominators) over items, (n_items,) each, with its percentile cluster-bootstrap interval.
+
+    Draws whose denominators sum to 0 have no ratio and are left out.
+    """
+    _, codes = np.unique(clusters, return_inverse=True)
+    n_codes = int(codes.max()) + 1 if len(codes) else 0
+    sums, counts = (np.bincount(codes, v, n_codes).astype(np.float64)[:, None] for v in (numerators, denominators))
+    totals = _Totals(sums, counts)
+    whole = float(totals.counts.sum())
+    if whole == 0:
+        return Ratio(None, None, None, "nothing to divide by")
+    ratio = float(totals.sums.sum()) / whole
+    if n_codes < 2:
+        return Ratio(ratio, None, None, "all items are of one cluster: no interval")
+    draws = _draw(totals, n_draws, seed)[:, 0]
+    low, high = interval_of(np.where(np.isfinite(draws), draws, np.nan), confidence)
+    return Ratio(ratio, low, high, "all clusters agree: no interval" if low is None else None)
 
 
 def draw_means(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from spokeneval.report.columns import real, text, truth, whole
+from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
 from spokeneval.tables import Column, TableSchema
 
@@ -316,6 +317,7 @@ REPORT_SCHEMAS = {
         JUDGES_BY_CODEC,
         MODEL_JUDGING,
         MODEL_JUDGING_SAMPLES,
+        CONTENT,
         FAILURES,
         TIMINGS,
         PROFILE,

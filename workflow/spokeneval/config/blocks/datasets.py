@@ -43,6 +43,11 @@ class DatasetBlock(Block):
         return True
 
     @property
+    def has_members(self) -> bool:
+        """False where items are prompts alone, which nothing can be right or wrong about."""
+        return True
+
+    @property
     def whole(self) -> bool:
         """False where `limit` or a choice of tasks cuts it down, so that tables from elsewhere may know more items."""
         return self.limit is None and not isinstance(getattr(self, "tasks", None), tuple)
@@ -135,6 +140,21 @@ class StoredLossesDatasetBlock(DatasetBlock):
         return False
 
 
+class PromptsBlock(DatasetBlock):
+    """Free prompts, without anything to compare: continued and heard, never scored."""
+
+    kind: Literal["prompts"]
+    path: TableWithAudio = Field(
+        description="folder of audio files; or CSV or parquet with path and, where there are such, task, item_id, "
+        "cluster and labels"
+    )
+    prompt_s: PositiveFloat | None = Field(None, description="longest prompt in seconds; whole recordings if null")
+
+    @property
+    def has_members(self) -> bool:
+        return False
+
+
 DATASETS: dict[str, type[Block]] = {
     "consistency": ConsistencyBlock,
     "pairs": PairsBlock,
@@ -142,6 +162,7 @@ DATASETS: dict[str, type[Block]] = {
     "zerospeech": ZeroSpeechBlock,
     "storycloze": StoryClozeBlock,
     "stored_losses": StoredLossesDatasetBlock,
+    "prompts": PromptsBlock,
 }
 
 __all__ = ["DATASETS", "ConsistencyBlock", "DatasetBlock", "PairsBlock", "Topline"]

