@@ -265,7 +265,7 @@ def test_a_baseline_as_good_as_a_model_warns_and_one_below_all_does_not(tmp_path
     inputs = judged_report(tmp_path, N, heard, prompts=margins(N, N), baselines=baselines)
     answer = section(inputs, tmp_path / "report", "answer")
     assert re.search(
-        r"Without any model, &#39;copy&#39; gets 56\.7 \[\d+\.\d, \d+\.\d\] from the judge: "
+        r"Without any model, the judge gives &#39;copy&#39; 56\.7 \[\d+\.\d, \d+\.\d\]: "
         r"poor cannot be told to do better\.",
         answer,
     )

@@ -173,14 +173,16 @@ def _notes_of_judge(answer: TaskAnswer, found: ReportTables) -> None:
         )
         for ranked, why, names in noted.agg(pl.col("name")).iter_rows():
             (answer.notes if ranked else answer.warnings).append(f"Judge, {listed(names, 3)}: {why}.")
+    reached: dict[tuple[str, ...], list[str]] = {}
     for row in heard.filter(pl.col("source").is_in(BASELINES) & pl.col("share").is_not_null()).iter_rows(named=True):
         top = row["share"] if row["high"] is None else row["high"]
-        names = models.filter(pl.coalesce("low", "share") <= top)["name"].to_list()
+        names = tuple(models.filter(pl.coalesce("low", "share") <= top)["name"])
+        got = f"'{row['source']}' {percent(row['share'])} {interval(row['low'], row['high'])}".rstrip()
+        reached.setdefault(names, []).append(got)
+    for names, baselines in reached.items():
         if names:
-            answer.warnings.append(
-                f"Without any model, '{row['source']}' gets {percent(row['share'])} "
-                f"{interval(row['low'], row['high'])} from the judge: {listed(names, 3)} cannot be told to do better."
-            )
+            told = f"{listed(list(names), 3)} cannot be told to do better"
+            answer.warnings.append(f"Without any model, the judge gives {listed(baselines)}: {told}.")
     for row in models.filter(pl.col("n_flagged") > MOST_FLAGGED * pl.col("n_continuations")).iter_rows(named=True):
         kinds = [f"{row[f'n_{kind}']} {what}" for kind, what in _FLAGGED.items() if row[f"n_{kind}"]]
         answer.warnings.append(

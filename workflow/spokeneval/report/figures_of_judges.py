@@ -132,5 +132,11 @@ def between_floor_and_ceiling(
             ),
         ),
     )
-    height = max(24 * len({row["model"] for row in rows}), 70)
-    return facets(layers, pl.DataFrame(rows, infer_schema_length=None), "panel", height=height)
+    panels: dict[str, set[str]] = {}
+    for row in rows:
+        panels.setdefault(row["panel"], set()).add(row["model"])
+    height = max(24 * max(map(len, panels.values())), 70)
+    chart = facets(layers, pl.DataFrame(rows, infer_schema_length=None), "panel", height=height)
+    # A model may be ranked in one panel and not in another.
+    own_axes: alt.FacetChart = chart.resolve_scale(y="independent")
+    return own_axes

@@ -6,6 +6,7 @@ Conventions
   all samples of an item are averaged first, so that items count alike. Naturalness is a mean on the judge's own
   scale.
 - Spread over samples: the share of each sample index alone, over its items, and the standard deviation of these shares.
+- Items are those that the judge was asked about, and that have what the row is about.
 - Empty, silent and too short continuations count as wrong and are counted (`n_unusable`); rows that failed are
   counted and enter no mean.
 - Continuations that loop or repeat their prompt are counted; `share_unflagged` is the share without them. Where none of
@@ -78,6 +79,7 @@ def model_judging_table(inputs: ReportInputs, pairs: pl.DataFrame, rows: pl.Data
         .join(_counts(rows), on=["task", *_CELL])
         .join(_spread(samples_table(rows)), on=["task", *_CELL], how="left")
         .with_columns(
+            n_failed=pl.col("n_items") - pl.col("n_scored"),
             ranked=pl.lit(None, pl.Boolean),
             ranking_note=pl.lit(None, pl.String),
             letters=pl.lit(None, pl.String),
@@ -111,9 +113,7 @@ def _of_task(inputs: ReportInputs, task: str, by_item: pl.DataFrame, task_items:
             cell
             | {
                 "task": task,
-                "n_items": len(task_items),
                 "n_scored": int(used.n[k]),
-                "n_failed": len(task_items) - int(used.n[k]),
                 "share": float(shares.mean[k]),
                 "low": float(shares.low[k]),
                 "high": float(shares.high[k]),
@@ -139,6 +139,8 @@ def _counts(rows: pl.DataFrame) -> pl.DataFrame:
         return pl.when(looked).then(count.sum())
 
     return rows.group_by("task", *_CELL).agg(
+        # A judge may be asked for the first items only: the others have not failed.
+        n_items=pl.col("item_id").n_unique(),
         n_ties=(pl.col("verdict") == 0.5).sum(),
         n_unusable=pl.col("audio_status").is_in(UNUSABLE).sum(),
         n_samples=pl.col("sample_index").n_unique(),
@@ -187,7 +189,7 @@ def ceiling_sources(table: pl.DataFrame) -> dict[tuple[str, str, str], str]:
 
 def _with_ceilings(inputs: ReportInputs, table: pl.DataFrame) -> pl.DataFrame:
     """Each model's attribute ceiling: which one it is, and its share."""
-    sources = ceiling_sources(table)
+    sources = ceiling_sources(table.filter(pl.col("share").is_not_null()))
     share_of = {row[:4]: row[4] for row in table.select("task", "judge", "name", "source", "share").iter_rows()}
     found: list[tuple[str | None, float | None]] = []
     for task, judge, name, source in table.select("task", "judge", "name", "source").iter_rows():

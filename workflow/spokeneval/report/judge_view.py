@@ -89,4 +89,4 @@ def _heard_by(judging: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 def _placing(judging: pl.DataFrame) -> set[tuple[str, str, str, str]]:
     """(task, judge, codec, source) of the attribute ceilings that place models."""
-    return {(*key, source) for key, source in ceiling_sources(judging).items()}
+    return {(*key, source) for key, source in ceiling_sources(judging.filter(pl.col("share").is_not_null())).items()}

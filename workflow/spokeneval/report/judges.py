@@ -157,7 +157,7 @@ class Panel:
         if judge in self._trivial:
             return False, "not ranked: the judge hears level or spectrum only"
         if verdict != QUALIFIES:
-            return False, f"not ranked: on real audio the judge {_IN_WORDS[verdict]}"
+            return False, f"not ranked: {verdict} on real audio"
         codec = self._inputs.codec(model)
         if codec is None:
             return True, "its audio comes from no codec that could be tried"
@@ -187,13 +187,6 @@ class Panel:
                 kept = rows.join(items.select("task", "item_id"), on=["task", "item_id"], how="semi")
                 parts.append(kept.with_columns(judge=pl.lit(choice.standing.judge)))
         return pl.concat(parts)
-
-
-_IN_WORDS = {
-    CANNOT_TELL: "may or may not hear the attribute (cannot tell)",
-    FAILS: "does not hear the attribute",
-    NO_DATA: "was not tried",
-}
 
 
 def _why_none(choice: Choice) -> str:

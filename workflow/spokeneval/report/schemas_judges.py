@@ -71,7 +71,7 @@ MODEL_JUDGING = TableSchema(
             "same_attribute_round_trip and positive_round_trip (ceilings); prompt for naturalness judges",
         ),
         text("name", "model, tokenizer-vocoder for the ceilings, 'no model' for the baselines"),
-        whole("n_items", "items of the task"),
+        whole("n_items", "items that the judge was asked about here"),
         whole("n_scored", "items with a judgement (all samples of an item averaged first)"),
         whole("n_failed", "items without"),
         whole("n_ties", "ties"),
