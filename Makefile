@@ -5,13 +5,14 @@ VENV ?= .venv
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config.yaml
+TO ?= results/ratings
 BIN := $(VENV)/bin
 TORCH := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pin fetch run summary check-model check-published demo-models docs clean-results
+.PHONY: help demo test check pin fetch run summary check-model check-published ratings demo-models docs clean-results
 
 help:            ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+: *.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,10 @@ check-model: $(VENV)/.installed  ## check MODEL=... of CONFIG=... on five real c
 check-published: $(VENV)/.installed   ## compare the evaluators with published verdicts in DATA=<folder>, item by item
 	@test -n "$(DATA)" || { echo "error: name the folder: make check-published DATA=<folder>" >&2; exit 2; }
 	@$(BIN)/spokeneval check-published "$(DATA)"
+
+ratings: $(VENV)/.installed      ## read the votes of STUDY=<study.yaml> into the folder TO=... (VOTES=<file> instead of the study's own)
+	@test -n "$(STUDY)" || { echo "error: name the study: make ratings STUDY=<study.yaml>" >&2; exit 2; }
+	@$(BIN)/spokeneval ratings --study "$(STUDY)" --to "$(TO)" $(if $(VOTES),--ratings "$(VOTES)")
 
 demo-models: $(VENV)/.installed fetch   ## train the demo's codebooks and models again and say by how much they differ
 	$(BIN)/python -m spokeneval.demo.train

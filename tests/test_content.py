@@ -158,6 +158,14 @@ def test_a_codec_that_loses_nothing_changes_no_word(world: World) -> None:
     assert cells(table, "positive_round_trip", "n_words", "n_errors") == [(3, 0), (1, 0), (0, 0), (4, 0)]
 
 
+def test_a_free_prompt_has_its_own_words_and_no_others(world: World) -> None:
+    free = world.pairs.with_columns(continuation_positive=pl.lit(None), continuation_negative=pl.lit(None))
+    assert set(transcribed_references(free, world.references())["source"]) == {"prompt"}
+    table = transcribed_round_trips(free, world.through(PCM()), world.references())
+    assert set(table["source"]) == {"prompt_round_trip"}
+    assert len(table) == 4
+
+
 def test_words_that_a_codec_changes_are_counted_and_failed_rows_stay_failed(world: World) -> None:
     table = transcribed_round_trips(world.pairs, world.through(Mumbling()), world.references())
     columns = ("n_words", "n_errors", "text")

@@ -89,6 +89,13 @@ def check_published(arguments: Arguments) -> None:
         sys.exit(1)
 
 
+def ratings(arguments: Arguments) -> None:
+    """Read the votes of a listening test: checks, screening, MOS with intervals, agreement of listeners."""
+    from spokeneval.ratings.run import make_ratings
+
+    print(make_ratings(arguments.study, arguments.to, arguments.ratings))
+
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "pin": pin,
     "fetch": fetch,
@@ -98,6 +105,7 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "document": document,
     "check-model": check_model,
     "check-published": check_published,
+    "ratings": ratings,
 }
 
 
@@ -111,6 +119,10 @@ def main(words: list[str] | None = None) -> None:
     of_command["check-published"].add_argument(
         "data", type=Path, help="folder with <task>.jsonl and verdicts.json, as published"
     )
+    of_ratings = of_command["ratings"]
+    of_ratings.add_argument("--study", type=Path, required=True, help="study.yaml: what the columns of the votes mean")
+    of_ratings.add_argument("--to", type=Path, required=True, help="folder that the tables are written into")
+    of_ratings.add_argument("--ratings", type=Path, help="file of the votes, where the study names another")
     arguments = parser.parse_args(words)
     try:
         COMMANDS[arguments.command](arguments)

@@ -34,11 +34,14 @@ class Heard(NamedTuple):
 
 
 def transcribed_references(pairs: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
-    """Rows 'prompt', 'positive' and 'negative' of every item; references: transcripts of S, P and N."""
+    """Rows 'prompt', 'positive' and 'negative' of what an item has; references: transcripts of S, P and N."""
     heard = _by_audio(references)
     roles = {"prompt": "prompt", "positive": "continuation_positive", "negative": "continuation_negative"}
     return _table(
-        _said(Candidate(item, source, item[role]), heard) for item in judgeable(pairs) for source, role in roles.items()
+        _said(Candidate(item, source, item[role]), heard)
+        for item in judgeable(pairs)
+        for source, role in roles.items()
+        if item[role] is not None
     )
 
 
@@ -54,6 +57,8 @@ def transcribed_round_trips(
     rows = []
     for item in judgeable(pairs):
         for source, role in roles.items():
+            if item[role] is None:  # a free prompt has no continuations
+                continue
             row = _said(Candidate(item, source, item[role]), heard)
             original = _find(originals, item[role])
             if row["status"] == OK and original.reason is not None:

@@ -67,7 +67,7 @@ def load_config(values: Any, name: str = "config.yaml") -> Config:
     try:
         config = Config.model_validate(typed)
     except ValidationError as error:
-        problems += _lines(error, "", Config)
+        problems += problem_lines(error, "", Config)
     else:
         problems += _broken_references(config)
         if not problems:
@@ -93,7 +93,7 @@ def _block(section: str, key: Any, entry: Any, registry: Registry, problems: lis
     try:
         return schema.model_validate(entry)
     except ValidationError as error:
-        problems += _lines(error, where, schema)
+        problems += problem_lines(error, where, schema)
         return None
 
 
@@ -104,7 +104,8 @@ def _plugin_block(section: str) -> type[Block]:
     return type(f"Plugin{common.__name__}", (common,), {"model_config": PluginBlock.model_config})
 
 
-def _lines(error: ValidationError, where: str, schema: type[Block]) -> list[str]:
+def problem_lines(error: ValidationError, where: str, schema: type[Block]) -> list[str]:
+    """One line for each thing that a block does not accept, with the key it stands at."""
     lines = []
     for problem in error.errors():
         place = ".".join(part for part in (where, *map(str, problem["loc"])) if part)
@@ -116,7 +117,7 @@ def _lines(error: ValidationError, where: str, schema: type[Block]) -> list[str]
         elif problem["type"] == "string_pattern_mismatch" and problem["loc"][-1] == "[key]":
             lines.append(f"{place}: names may hold letters, digits, '.', '_', '+', '-' only (they become file names)")
         elif problem["type"] == "value_error":
-            lines.append(f"{place}: {problem['ctx']['error']}")
+            lines.append(": ".join(filter(None, (place, str(problem["ctx"]["error"])))))
         else:
             lines.append(f"{place}: {problem['msg']}, found {_short(problem['input'])}")
     return lines

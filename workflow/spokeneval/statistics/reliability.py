@@ -226,8 +226,8 @@ def krippendorff_alpha(
 ) -> float:
     """Krippendorff's alpha of ratings in long form, (n_ratings,) each; a clip is what was heard (system and item).
 
-    By the package `krippendorff`. NaN where no clip has two ratings or all ratings are equal. Raises SpokenevalError
-    where a listener rated a clip twice, or the package is not installed.
+    By the package `krippendorff`. NaN where no clip has two ratings or all such ratings are equal. Raises
+    SpokenevalError where a listener rated a clip twice, or the package is not installed.
     """
     scores = finite_vector(score, "score")
     clips, n_clips = cluster_codes(clip, len(scores))
@@ -235,7 +235,8 @@ def krippendorff_alpha(
     cell = listeners * n_clips + clips
     if len(np.unique(cell)) != len(cell):
         raise SpokenevalError("krippendorff_alpha: a listener rated a clip twice; keep one of the votes")
-    if len(np.unique(scores)) < 2 or not (np.bincount(clips) > 1).any():
+    # only clips with two ratings are compared
+    if len(np.unique(scores[np.bincount(clips)[clips] > 1])) < 2:
         return math.nan
     try:
         import krippendorff  # type: ignore[import-untyped, import-not-found, unused-ignore]

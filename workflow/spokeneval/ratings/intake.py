@@ -1,0 +1,169 @@
+"""From the texts of a source to votes, with everything that is wrong with them listed by row.
+
+Conventions
+-----------
+- A vote is refused, and with it the whole file, where a field is missing, a number is none, a score is off the scale,
+  the listener has voted on the same audio in the same dimension before, a system or item is not among those that the
+  study lists, or one blinded name stands for two audios. Nothing is dropped or repaired.
+- `sample_index` is 0 and `role` 'system' where the study says nothing about them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from spokeneval.errors import ConfigError
+from spokeneval.ratings.problems import ROW, Problems
+from spokeneval.ratings.schemas import HEARD, RATINGS, ROLES, SYSTEM, VOTE
+from spokeneval.ratings.source import read_source
+from spokeneval.ratings.study import REQUIRED, Study
+
+_ON_STEP = 1e-6
+"""How far from a step, in steps, a score may be for rounding."""
+
+
+class Votes(NamedTuple):
+    table: pl.DataFrame
+    """the columns of RATINGS, sorted by its key; nothing is excluded yet"""
+    n_padded: int
+
+
+def read_votes(study: Study) -> Votes:
+    """All votes of a study. Raises ConfigError that lists what is wrong, by row."""
+    problems = Problems(Path(study.ratings))
+    source = read_source(study, problems)
+    votes = _typed(source.votes, study, problems)
+    _check_scores(votes, study, problems)
+    _check_known(votes, study, problems)
+    _check_roles(votes, problems)
+    _check_names(votes, problems)
+    _check_once(votes, problems)
+    problems.refuse()
+    _check_mentioned(votes, study)
+    return Votes(votes.select(c.name for c in RATINGS.columns).sort(VOTE), source.n_padded)
+
+
+def _typed(votes: pl.DataFrame, study: Study, problems: Problems) -> pl.DataFrame:
+    for name in ("sample_index", "role", "blinded_name", "seconds"):
+        if name not in votes.columns and not (name == "seconds" and study.timed):
+            votes = votes.with_columns(pl.lit({"sample_index": "0", "role": SYSTEM}.get(name)).alias(name))
+    given = [*REQUIRED, "sample_index", "role"]
+    given += [name for name in ("blinded_name", "seconds", "milliseconds") if name in study.columns]
+    for name in given:
+        problems.add("missing fields", votes, pl.col(name).is_null(), pl.lit(f"{name} is empty"))
+    if "milliseconds" in votes.columns:
+        votes = _number(votes, "milliseconds", problems).with_columns(seconds=pl.col("milliseconds") / 1000)
+    else:
+        votes = _number(votes, "seconds", problems)
+    votes = _number(_number(votes, "score", problems), "sample_index", problems)
+    low = "milliseconds" if "milliseconds" in votes.columns else "seconds"
+    problems.add("times below 0", votes, pl.col("seconds") < 0, pl.format("{} is {}; below 0", pl.lit(low), low))
+    whole = pl.col("sample_index").is_between(0, 32767) & (pl.col("sample_index") == pl.col("sample_index").floor())
+    shown = pl.format("sample_index is {}; expected a whole number from 0", "sample_index")
+    problems.add("sample_index that are none", votes, ~whole, shown)
+    votes = votes.with_columns(pl.when(whole).then("sample_index").cast(pl.Int16).alias("sample_index"))
+    if not study.role_given and (roles := study.role_of()):
+        votes = votes.with_columns(role=pl.col("system_id").cast(pl.String).replace_strict(roles, default=SYSTEM))
+    texts = ("dimension", "listener_id", "system_id", "task", "item_id", "blinded_name", "role")
+    return votes.with_columns(
+        *(pl.col(name).cast(pl.String) for name in texts),
+        pl.lit(study.test_id).alias("test_id"),
+        pl.lit(study.audio).alias("audio"),
+        pl.lit(study.simulated).alias("simulated"),
+        pl.lit(None, pl.String).alias("excluded_reason"),
+        pl.col(ROW).cast(pl.Int64),
+    )
+
+
+def _number(votes: pl.DataFrame, name: str, problems: Problems) -> pl.DataFrame:
+    """A column as float64; what is no finite number is a problem, and null then."""
+    value = pl.col(name).cast(pl.Float64, strict=False)
+    finite = value.is_finite().fill_null(False)
+    shown = pl.format("{} is '{}'; expected a number", pl.lit(name), pl.col(name))
+    problems.add("fields that are no number", votes, pl.col(name).is_not_null() & ~finite, shown)
+    return votes.with_columns(pl.when(finite).then(value).alias(name))
+
+
+def _check_scores(votes: pl.DataFrame, study: Study, problems: Problems) -> None:
+    for (dimension,), of_dimension in votes.group_by("dimension"):
+        scale = study.scale_of(str(dimension))
+        score = pl.col("score")
+        on = score.is_between(scale.low, scale.high)
+        if scale.step is not None:
+            steps = (score - scale.low) / scale.step
+            on &= (steps - steps.round()).abs() <= _ON_STEP
+        shown = pl.format("score is {}; expected {}", score, pl.lit(scale.in_words()))
+        problems.add("scores off the scale", of_dimension, ~on, shown)
+    if unused := sorted(set(study.scales) - set(votes["dimension"].unique())):
+        raise ConfigError(
+            f"{problems.path}: has no vote of the dimension '{unused[0]}', for which `scales` has a scale"
+        )
+
+
+def _check_known(votes: pl.DataFrame, study: Study, problems: Problems) -> None:
+    for field, known in (("system_id", study.systems), ("item_id", study.items)):
+        if known is not None:
+            unknown = ~pl.col(field).is_in(list(known))
+            shown = pl.format("{} '{}' is not among the study's", pl.lit(field), field)
+            problems.add(f"votes on an unknown {field}", votes, unknown, shown)
+
+
+def _check_roles(votes: pl.DataFrame, problems: Problems) -> None:
+    shown = pl.format("role is '{}'; expected {}", "role", pl.lit(", ".join(ROLES)))
+    problems.add("unknown roles", votes, ~pl.col("role").is_in(ROLES), shown)
+    several = votes.select("system_id", "role").unique().filter(pl.col("system_id").is_duplicated())["system_id"]
+    if len(several):
+        other = votes.filter(pl.col("system_id").is_in(several.unique().to_list())).sort(ROW)
+        first = pl.col("role").first().over("system_id")
+        shown = pl.format("system '{}' is {} here and {} before; a system has one role", "system_id", "role", "_first")
+        other = other.with_columns(_first=first)
+        problems.add("roles that change", other, pl.col("role") != pl.col("_first"), shown)
+
+
+def _check_names(votes: pl.DataFrame, problems: Problems) -> None:
+    """One blinded name, one audio."""
+    pairs = votes.select("blinded_name", *HEARD).drop_nulls("blinded_name").unique()
+    several = pairs.filter(pl.col("blinded_name").is_duplicated())["blinded_name"].unique()
+    if len(several):
+        other = votes.filter(pl.col("blinded_name").is_in(several.to_list())).sort(ROW)
+        other = other.with_columns(_first=pl.struct(HEARD).first().over("blinded_name"))
+        shown = pl.format("blinded name '{}' is {} here, and another audio before", "blinded_name", _audio())
+        problems.add("blinded names of two audios", other, pl.struct(HEARD) != pl.col("_first"), shown)
+
+
+def _check_once(votes: pl.DataFrame, problems: Problems) -> None:
+    """One vote a listener, dimension and audio."""
+    twice = votes.drop_nulls(VOTE)
+    twice = twice.filter(twice.select(VOTE).is_duplicated())
+    if twice.is_empty():
+        return
+    twice = twice.sort(ROW).with_columns(_first=pl.col(ROW).first().over(VOTE))
+    shown = pl.format(
+        "listener '{}' has voted on {} in row {} already ({}); keep one of the votes",
+        "listener_id",
+        _audio(),
+        "_first",
+        "dimension",
+    )
+    problems.add("duplicate votes", twice, pl.col(ROW) != pl.col("_first"), shown)
+
+
+def _audio() -> pl.Expr:
+    return pl.format("system '{}', task '{}', item '{}', sample {}", *HEARD)
+
+
+def _check_mentioned(votes: pl.DataFrame, study: Study) -> None:
+    """A role or an anchor of a system that nobody heard is a misspelt name."""
+    heard = dict(votes.select("system_id", "role").unique().iter_rows())
+    named = [("roles", name) for name in study.role_of()]
+    anchors = study.screening.anchors_failed
+    for bound in () if anchors is None else (anchors.top, anchors.bottom):
+        named += [] if bound is None else [("screening.anchors_failed", name) for name in bound.systems]
+    for key, name in named:
+        if name not in heard:
+            raise ConfigError(f"{study.ratings}: has no vote on '{name}', which {key} of the study names")
+        if key != "roles" and heard[name] == SYSTEM:
+            raise ConfigError(f"{study.ratings}: '{name}' of {key} is a system under test; expected an anchor or human")
