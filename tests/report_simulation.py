@@ -247,10 +247,14 @@ def simulate(
     tasks: tuple[str, ...] = TASKS,
     windows: tuple[float, ...] = WINDOWS,
     prefix: str = "",
+    hearing: float = 2.0,
     seed: int = 0,
     settings: ReportSettings | None = None,
 ) -> ReportInputs:
-    """A whole simulated run: the first `n_heard` models have a vocoder (all but the last by default)."""
+    """A whole simulated run: the first `n_heard` models have a vocoder (all but the last by default).
+
+    hearing: mean of the voice judge's margins over their standard deviation; from 4 on it is never wrong.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     pairs = simulate_pairs(folder, rng, n_items, tasks, prefix)
@@ -302,7 +306,7 @@ def simulate(
     for judge, entry in judges.items():
         if entry.naturalness:
             continue
-        strength = 2.0 if judge == "sim-voice" else 0.2
+        strength = hearing if judge == "sim-voice" else 0.2
         qualification[judge] = write_judging(
             folder / f"qualification_{judge}.parquet",
             [judging_row(item, "prompt", float(rng.normal(strength, 1)) * 0.1) for item in pairs],

@@ -1,4 +1,4 @@
-"""Embeddings and judging, on constructed audio with judges and codecs that need no weights."""
+"""Judging, on constructed audio with judges and codecs that need no weights."""
 
 from __future__ import annotations
 
@@ -10,177 +10,30 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from judging_world import (
+    ConstantVocoder,
+    Naturalness,
+    PCMTokenizer,
+    PCMVocoder,
+    World,
+    continuation,
+    judge_model,
+    level_items,
+    noise,
+    swapped,
+    table,
+)
 
 from spokeneval import embeddings as emb
 from spokeneval import judging
-from spokeneval.audio import Clip, make_clip
-from spokeneval.errors import ArtefactError, ItemError
+from spokeneval.errors import ArtefactError
 from spokeneval.judges.trivial import LongTermSpectrum, RMSLevel
-from spokeneval.store import PartStore
-from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, PAIRS, TOKENS
-from spokeneval.tokenizers.base import Codes, TokenizerInfo
-from spokeneval.tokens import encode_clips
-
-RATE = 16_000
-
-
-def noise(seed: int, level_db: float = -20.0, seconds: float = 0.5) -> NDArray[np.float32]:
-    white = np.random.default_rng(seed).standard_normal(round(seconds * RATE))
-    return (white / np.sqrt(np.mean(white**2)) * 10 ** (level_db / 20)).astype(np.float32)
-
-
-class Naturalness:
-    sample_rate = RATE
-    attribute = "naturalness"
-    scale = (1.0, 5.0)
-
-    def score(self, waveforms: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.array([1 + len(w) / RATE for w in waveforms], np.float32)
-
-
-class Counting(RMSLevel):
-    """The level judge; remembers how many waveforms it heard, and refuses the loud."""
-
-    def __init__(self, refuse_above: float = 9.0, stop_after: int | None = None) -> None:
-        super().__init__()
-        self.n_heard, self.refuse_above, self.stop_after = 0, refuse_above, stop_after
-
-    def embed(self, waveforms: Any) -> NDArray[np.float32]:
-        if any(np.abs(w).max() > self.refuse_above for w in waveforms):
-            raise ItemError("too loud for me")
-        if self.stop_after is not None and self.n_heard >= self.stop_after:
-            raise OSError("killed")
-        self.n_heard += len(waveforms)
-        return super().embed(waveforms)
-
-
-class PCMTokenizer:
-    """One code a sample: a codec that loses nothing."""
-
-    info = TokenizerInfo(RATE, 1, (2**16,), False, True)
-
-    def encode(self, waveform: NDArray[np.float32]) -> Codes:
-        return Codes((np.rint(waveform * 2**15) + 2**15).astype(np.int32)[:, None], None)
-
-
-class PCMVocoder:
-    sample_rate = RATE
-
-    def decode(self, codes: Codes, tokenizer: Any) -> NDArray[np.float32]:
-        if len(codes.codes) == 0:
-            raise ItemError("no codes to decode")
-        return ((codes.codes[:, 0] - 2**15) / 2**15).astype(np.float32)
-
-
-class ConstantVocoder(PCMVocoder):
-    def decode(self, codes: Codes, tokenizer: Any) -> NDArray[np.float32]:
-        return noise(99, -25.0)
-
-
-class World:
-    """Items with prompt, right and wrong continuation, each a waveform; tables and stores around them."""
-
-    def __init__(self, folder: Path, items: list[tuple[Any, Any, Any]], task: str = "level") -> None:
-        self.folder = folder
-        self.audio: dict[str, Clip] = {}
-        rows = []
-        for k, waveforms in enumerate(items):
-            ids = [self._add(w) for w in waveforms]
-            rows.append(
-                dict.fromkeys(PAIRS.arrow.names)
-                | {"item_id": f"{task}-{k}", "task": task, "index": k, "cluster": f"c{k}", "fold": "ab"[k % 2]}
-                | {"prompt": ids[0], "continuation_positive": ids[1], "continuation_negative": ids[2], "status": "ok"}
-                | {"positive": "p", "negative": "n", "transition": 8000, "sample_rate": RATE}
-                | {"labels": "{}", "sources": "{}"}
-            )
-        self.pairs = pl.DataFrame(pl.from_arrow(PAIRS.from_rows(rows)))
-
-    def _add(self, waveform: NDArray[np.float32]) -> str:
-        clip = make_clip(waveform, RATE)
-        self.audio[clip.clip_id] = clip
-        return clip.clip_id
-
-    def store(self, name: str) -> PartStore:
-        return PartStore(self.folder, name, "0" * 64, EMBEDDINGS)
-
-    def clips(self) -> pl.DataFrame:
-        rows = [
-            {
-                "clip_id": c.clip_id,
-                "sample_rate": RATE,
-                "n_samples": c.n_samples,
-                "audio": {"bytes": c.flac, "path": "x.flac"},
-                "subtype": c.subtype,
-                "gain": c.gain,
-                "note": "",
-            }
-            for c in self.audio.values()
-        ]
-        return pl.DataFrame(pl.from_arrow(CLIPS.from_rows(rows)))
-
-    def n_samples(self) -> dict[str, int]:
-        return {c.clip_id: c.n_samples for c in self.audio.values()}
-
-    def tokens(self) -> pl.DataFrame:
-        rows: list[dict[str, Any]] = []
-        encode_clips(PCMTokenizer(), [(c.clip_id, c.flac) for c in self.audio.values()], rows.extend)
-        return pl.DataFrame(pl.from_arrow(TOKENS.from_rows(rows)))
-
-    def references(self, judge: Any, name: str = "references", batch: int = 32) -> pl.DataFrame:
-        store = self.store(name)
-        emb.embed_audio(judge, emb.references(self.pairs, [self.clips()]), store, batch)
-        return table(store, emb.reference_ids(self.pairs))
-
-    def round_trips(self, judge: Any, vocoder: Any, name: str) -> pl.DataFrame:
-        store = self.store(name)
-        emb.round_trips(judge, PCMTokenizer(), vocoder, self.pairs, self.tokens(), store)
-        return table(store, emb.round_trip_ids(self.pairs))
-
-
-def table(store: PartStore, ids: list[str]) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(store.collect([(i,) for i in ids]))).sort("audio_id")
-
-
-def continuation(world: World, k: int, waveform: Any, status: str = "ok", sample: int = 0) -> dict[str, Any]:
-    clip = None if waveform is None else make_clip(waveform, RATE)
-    return dict.fromkeys(CONTINUATIONS.arrow.names) | {
-        "clip_id": world.pairs["prompt"][k],
-        "sample_index": sample,
-        "seed": 0,
-        "audio": None if clip is None else {"bytes": clip.flac, "path": "g.flac"},
-        "sample_rate": RATE,
-        "n_samples": 0 if clip is None else clip.n_samples,
-        "pcm_sha256": None if clip is None else clip.clip_id,
-        "status": status,
-        "reason": None if status == "ok" else f"it is {status}",
-    }
-
-
-def judge_model(world: World, judge: Any, rows: list[dict[str, Any]], seed: int = 0) -> pl.DataFrame:
-    continuations = pl.DataFrame(pl.from_arrow(CONTINUATIONS.from_rows(rows)))
-    store = world.store("continuations")
-    audio = list(emb.continuation_audio([continuations]))
-    emb.embed_audio(judge, audio, store)
-    found = table(store, [audio_id for audio_id, _ in audio])
-    return judging.judge_continuations(world.pairs, continuations, found, world.references(judge), seed)
-
-
-def swapped(pairs: pl.DataFrame) -> pl.DataFrame:
-    return pairs.rename(
-        {"continuation_positive": "continuation_negative", "continuation_negative": "continuation_positive"}
-    ).select(pairs.columns)
+from spokeneval.tables import EMBEDDINGS, JUDGING, PAIRS
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """Twelve items; the right continuation has the prompt's level, the wrong one is 12 dB off, up or down in turn."""
-    items = []
-    for k in range(12):
-        level = -30.0 + k
-        other = level + (12.0 if k % 2 else -12.0)
-        items.append((noise(3 * k, level), noise(3 * k + 1, level), noise(3 * k + 2, other)))
-    return World(tmp_path, items)
+    return World(tmp_path, level_items())
 
 
 # ---------------------------------------------------------------- verdicts
@@ -296,7 +149,7 @@ def test_a_clip_that_the_tokenizer_or_vocoder_refused_fails_alone(world: World) 
     store = world.store("trips")
     counts = emb.round_trips(RMSLevel(), PCMTokenizer(), PCMVocoder(), world.pairs, tokens, store)
     assert (counts.n_embedded, counts.n_failed) == (24, 2)
-    trips = table(store, emb.round_trip_ids(world.pairs))
+    trips = table(store, emb.round_trip_ids(world.pairs, tokens))
     rows = judging.judge_round_trips(world.pairs, trips, world.references(RMSLevel()))
     failed = rows.filter(pl.col("status") == "failed")
     assert set(failed["reason"]) == {
@@ -392,112 +245,6 @@ def test_a_naturalness_judge_gives_scores_and_no_verdicts(world: World) -> None:
     assert sorted(found["score"].to_list(), key=str) == [2.0] * 11 + [None]
     prompts = judging.judge_prompts(world.pairs, world.references(Naturalness()))
     assert prompts["score"].to_list() == [1.5] * 12
-
-
-def test_the_copy_baseline_repeats_the_end_of_the_prompt(tmp_path: Path) -> None:
-    prompt = np.r_[noise(0, -50.0, 1.0), noise(1, -20.0, 1.0)]
-    world = World(tmp_path, [(prompt, noise(2, -20.0, 2.5), noise(3, -40.0, 2.5))])
-    found = list(emb.copies(world.pairs, [world.clips()], world.n_samples()))
-    key, audio_id, flac = found[0]
-    assert key == ("level", "level-0")
-    heard, rate = emb.checked_waveform(audio_id, flac)
-    end = emb.decode_flac(world.audio[world.pairs["prompt"][0]].flac)[0][RATE:]
-    np.testing.assert_array_equal(heard, np.r_[end, end, end[: RATE // 2]])
-    assert rate == RATE
-    store = world.store("copies")
-    emb.embed_audio(RMSLevel(), [(audio_id, flac)], store)
-    references = world.references(RMSLevel())
-    rows = judging.judge_copies(world.pairs, {key: audio_id}, table(store, [audio_id]), references)
-    assert (rows["source"][0], rows["verdict"][0]) == ("copy", 1.0)
-
-
-# ---------------------------------------------------------------- embeddings
-
-
-def test_an_audio_is_heard_once_whoever_asks(world: World) -> None:
-    judge, store = Counting(), world.store("shared")
-    audio = list(emb.references(world.pairs, [world.clips()]))
-    first = emb.embed_audio(judge, audio + audio, store)
-    second = emb.embed_audio(judge, audio[::-1], store)
-    assert (first.n_embedded, first.n_reused, second.n_embedded, second.n_reused) == (36, 0, 0, 36)
-    assert judge.n_heard == 36
-
-
-def test_order_and_batches_change_no_bit(world: World) -> None:
-    audio = list(emb.references(world.pairs, [world.clips()]))
-    ids = [audio_id for audio_id, _ in audio]
-    one, many = world.store("one"), world.store("many")
-    emb.embed_audio(LongTermSpectrum(), audio, one, batch=1)
-    emb.embed_audio(LongTermSpectrum(), audio[::-1], many, batch=7)
-    assert table(one, ids).equals(table(many, ids))
-
-
-def test_an_item_that_the_judge_refuses_leaves_the_rest(world: World) -> None:
-    loud = make_clip(noise(1, 0.0), RATE)
-    audio = [*emb.references(world.pairs, [world.clips()]), (loud.clip_id, loud.flac)]
-    store = world.store("refusing")
-    counts = emb.embed_audio(Counting(refuse_above=0.9), audio, store, batch=50)
-    assert counts.n_embedded == 37
-    rows = table(store, [audio_id for audio_id, _ in audio])
-    failed = rows.filter(pl.col("status") == "failed")
-    assert loud.clip_id in failed["audio_id"].to_list()
-    assert set(failed["reason"]) == {"too loud for me"}
-    assert len(failed) == counts.n_failed < 20
-    assert rows.filter(pl.col("status") == "ok")["embedding"].null_count() == 0
-
-
-def test_a_killed_job_loses_one_batch_and_ends_with_the_same_table(world: World) -> None:
-    audio = list(emb.references(world.pairs, [world.clips()]))
-    ids = [audio_id for audio_id, _ in audio]
-    store, whole = world.store("killed"), world.store("whole")
-    with pytest.raises(OSError, match="killed"):
-        emb.embed_audio(Counting(stop_after=20), audio, store, batch=10)
-    again = Counting()
-    counts = emb.embed_audio(again, audio, store, batch=10)
-    emb.embed_audio(Counting(), audio, whole, batch=10)
-    assert (again.n_heard, counts.n_reused) == (16, 20)
-    assert table(store, ids).equals(table(whole, ids))
-
-
-def test_stored_audio_that_was_changed_is_refused(world: World) -> None:
-    row = continuation(world, 0, noise(1))
-    other = make_clip(noise(2), RATE)
-    with pytest.raises(ArtefactError, match="it was changed after it was stored"):
-        emb.embed_audio(RMSLevel(), [(row["pcm_sha256"], other.flac)], world.store("changed"))
-    with pytest.raises(ArtefactError, match="cannot be decoded"):
-        emb.embed_audio(RMSLevel(), [(row["pcm_sha256"], b"fLaC" * 10)], world.store("changed"))
-
-
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
-def test_checked_waveforms_are_the_stored_samples(subtype: str) -> None:
-    clip = make_clip(noise(4), 22_050, subtype)
-    waveform, rate = emb.checked_waveform(clip.clip_id, clip.flac)
-    np.testing.assert_array_equal(waveform, emb.decode_flac(clip.flac)[0])
-    assert rate == 22_050
-
-
-def test_seconds_are_those_after_the_crop(world: World) -> None:
-    clip = make_clip(noise(4, seconds=1.0), RATE)
-    for crop_s, seconds in ((None, 1.0), (0.25, 0.25), (3.0, 1.0)):
-        store = world.store(f"crop{crop_s}")
-        emb.embed_audio(RMSLevel(crop_s), [(clip.clip_id, clip.flac)], store)
-        assert table(store, [clip.clip_id])["seconds"].to_list() == [seconds]
-
-
-def test_answers_without_direction_or_number_fail_that_audio(world: World) -> None:
-    class Broken(RMSLevel):
-        def __init__(self, value: float) -> None:
-            super().__init__()
-            self.value = value
-
-        def embed(self, waveforms: Any) -> NDArray[np.float32]:
-            return np.full((len(waveforms), 2), self.value, np.float32)
-
-    clip = make_clip(noise(4), RATE)
-    for value, reason in ((np.nan, "not finite"), (0.0, "no direction")):
-        store = world.store(f"broken{value}")
-        assert emb.embed_audio(Broken(value), [(clip.clip_id, clip.flac)], store).n_failed == 1
-        assert reason in table(store, [clip.clip_id])["reason"][0]
 
 
 def test_embeddings_of_another_judge_are_refused(world: World) -> None:

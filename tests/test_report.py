@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
-    return simulate(tmp_path_factory.mktemp("simulated"), n_models=6, n_items=15)
+    return simulate(tmp_path_factory.mktemp("simulated"), n_models=6, n_items=45, hearing=5.0)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_every_table_is_written_with_its_schema_and_identity(made: tuple[Path, R
     for path in (folder / "tables").glob("*.parquet"):
         frame = read_table(path, REPORT_SCHEMAS[f"report_{path.stem}"], "identity-1")
         assert len(pl.read_csv(path.with_suffix(".csv"), infer_schema_length=None)) == len(frame)
-    assert len(list((folder / "tables").glob("*.parquet"))) == len(REPORT_SCHEMAS) - 1 == 14
+    assert len(list((folder / "tables").glob("*.parquet"))) == len(REPORT_SCHEMAS) - 1 == 16
     assert len(read_table(folder / "items_long.parquet", ITEMS_LONG, "identity-1")) > 0
 
 
@@ -200,7 +200,7 @@ def test_dataset_without_items_or_scores_still_has_a_page(tmp_path: Path) -> Non
 
 def test_results_json_holds_the_primary_rows(made: tuple[Path, ReportSummary]) -> None:
     results = json.loads((made[0] / "results.json").read_text())
-    assert results["version"] == 2
+    assert results["version"] == 3
     assert results["n_failed_rows"] == made[1].n_failed_rows
     accuracy = read_table(made[0] / "tables" / "accuracy.parquet", ACCURACY)
     assert len(results["accuracy"]) == int(accuracy["primary"].sum())

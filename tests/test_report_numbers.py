@@ -27,12 +27,13 @@ from spokeneval.report.accuracy import accuracy_table, headlines, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
 from spokeneval.report.failures import failures_table, n_failed_rows
-from spokeneval.report.heard import model_judging_table
+from spokeneval.report.heard import heard_rows, model_judging_table
 from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, ReportSettings, Topline
 from spokeneval.report.items import items_long, read_judging
 from spokeneval.report.judges import Panel, chosen_judges
 from spokeneval.report.listening import choose_items
 from spokeneval.report.positions import profile_rows, unit_times
+from spokeneval.report.ranking import with_ranking
 from spokeneval.report.resampling import cluster_means
 from spokeneval.report.text import coefficient, evaluator_name, interval, listed, p_value, percent, points, seconds
 from spokeneval.statistics.intervals import cluster_bootstrap
@@ -194,6 +195,14 @@ def _with_judge(
     )
 
 
+def _heard(inputs: ReportInputs) -> pl.DataFrame:
+    """The table of what judges heard, with what is ranked."""
+    pairs, judging = _pairs(inputs), read_judging(inputs)
+    panel = Panel(inputs, pairs, judging)
+    rows = heard_rows(inputs, panel.with_combined(judging))
+    return with_ranking(inputs, pairs, rows, model_judging_table(inputs, pairs, rows), panel)
+
+
 def test_samples_of_an_item_are_averaged_first(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path, {"a": [1, 1, 1]})
     pairs = _pairs(inputs).to_dicts()
@@ -201,7 +210,7 @@ def test_samples_of_an_item_are_averaged_first(tmp_path: Path) -> None:
     rows.append(judging_row(pairs[1], "model", -0.1))
     rows.append(judging_row(pairs[2], "model", None))
     inputs = _with_judge(inputs, [0.1] * 3, {"a": rows})
-    row = model_judging_table(inputs, _pairs(inputs), read_judging(inputs)).row(0, named=True)
+    row = _heard(inputs).row(0, named=True)
     assert row["share"] == pytest.approx((0.75 + 0.0) / 2)
     assert (row["n_scored"], row["n_failed"]) == (2, 1)
 
@@ -244,7 +253,7 @@ def test_agreement_is_one_where_the_orders_are_equal(tmp_path: Path) -> None:
     table = agreement_table(
         inputs,
         accuracy_table(inputs, frame, scores),
-        model_judging_table(inputs, frame, judging),
+        _heard(inputs),
         Panel(inputs, frame, judging).table(),
     )
     for level in ("task", "system"):
@@ -260,7 +269,7 @@ def test_agreement_is_one_where_the_orders_are_equal(tmp_path: Path) -> None:
     table = agreement_table(
         few,
         accuracy_table(few, frame, scores),
-        model_judging_table(few, frame, judging),
+        _heard(few),
         Panel(few, frame, judging).table(),
     )
     assert table["pearson"].null_count() == 0
@@ -346,6 +355,6 @@ def test_halves_that_choose_differently_give_a_combined_judge(tmp_path: Path) ->
     assert choice.judge_of_fold == {"a": "b", "b": "a"}
     chosen = panel.table().filter("chosen").row(0, named=True)
     assert chosen["judge"] == "b / a"
-    table = model_judging_table(inputs, _pairs(inputs), panel.with_combined(judging))
+    table = _heard(inputs)
     shares = {row["judge"]: row["share"] for row in table.iter_rows(named=True)}
     assert shares == {"a": 1.0, "b": 0.0, "b / a": 0.5}

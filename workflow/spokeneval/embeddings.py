@@ -15,7 +15,7 @@ Conventions
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -35,11 +35,10 @@ from spokeneval.vocoders.base import Vocoder, sample_rate_of
 Row = dict[str, Any]
 Waveform = NDArray[np.float32]
 
-REFERENCE_ROLES = ("prompt", "continuation_positive", "continuation_negative")
+REFERENCE_ROLES = ("prompt", "continuation_positive", "continuation_negative", "same_attribute")
+ROUND_TRIP_ROLES = ("prompt", "continuation_positive")
 JUDGED_STATUSES = (OK, "clipped")
 """Continuations of these statuses are heard; empty, silent and too short ones count as wrong unheard."""
-COPY_S = 1.0
-"""The baseline `copy` repeats this many seconds from the prompt's end."""
 
 
 class Counts(NamedTuple):
@@ -54,15 +53,19 @@ class Counts(NamedTuple):
 
 
 def reference_ids(pairs: pl.DataFrame) -> list[str]:
-    """clip_ids of the prompts and both continuations of all usable items, each once, sorted."""
+    """clip_ids of the prompts, both continuations and third clips of all usable items, each once, sorted."""
+    return sorted(_clips_of(pairs, REFERENCE_ROLES))
+
+
+def _clips_of(pairs: pl.DataFrame, roles: Iterable[str]) -> set[str]:
     usable = pairs.filter(pl.col("status") == OK)
-    return sorted({clip for role in REFERENCE_ROLES for clip in usable[role].drop_nulls()})
+    return {clip for role in roles for clip in usable[role].drop_nulls()}
 
 
 def references(pairs: pl.DataFrame, clips: Iterable[pl.DataFrame]) -> Iterator[tuple[str, bytes]]:
     """(clip_id, FLAC) of every reference; `clips`: batches with clip_id and audio."""
     wanted = set(reference_ids(pairs))
-    for row in _rows_of(clips, wanted):
+    for row in rows_of(clips, wanted):
         yield row["clip_id"], row["audio"]["bytes"]
 
 
@@ -86,28 +89,8 @@ def judged_ids(continuations: pl.DataFrame) -> list[str]:
     )
 
 
-def copies(
-    pairs: pl.DataFrame, clips: Iterable[pl.DataFrame], n_samples: Mapping[str, int]
-) -> Iterator[tuple[tuple[str, str], str, bytes]]:
-    """((task, item_id), audio_id, FLAC) of the baseline `copy` of every usable item with a prompt and members.
-
-    The last COPY_S seconds of the prompt (all of a shorter one), repeated to the length of the right continuation: what
-    a model could say that heard the attribute and has nothing to say.
-    clips: batches with clip_id and audio; n_samples: of every clip, by clip_id.
-    """
-    items: dict[str, list[dict[str, Any]]] = {}
-    usable = pairs.filter(pl.col("status") == OK).drop_nulls(["prompt", "continuation_positive"])
-    for item in usable.iter_rows(named=True):
-        items.setdefault(item["prompt"], []).append(item)
-    for row in _rows_of(clips, items):
-        prompt, rate = decode_flac(row["audio"]["bytes"])
-        for item in items[row["clip_id"]]:
-            copy = np.resize(prompt[-round(COPY_S * rate) :], n_samples[item["continuation_positive"]])
-            clip = make_clip(copy, rate, "PCM_24")
-            yield (item["task"], item["item_id"]), clip.clip_id, clip.flac
-
-
-def _rows_of(clips: Iterable[pl.DataFrame], wanted: Container[str]) -> Iterator[dict[str, Any]]:
+def rows_of(clips: Iterable[pl.DataFrame], wanted: Container[str]) -> Iterator[Row]:
+    """Rows of these clips; `clips`: batches with clip_id and audio."""
     for batch in clips:
         for row in batch.select("clip_id", "audio").iter_rows(named=True):
             if row["clip_id"] in wanted:
@@ -172,12 +155,12 @@ def round_trips(
     batch: int = 32,
     progress: Callable[[int], None] | None = None,
 ) -> Counts:
-    """Hear prompts and right continuations through the codec: decode(codes of the clip), one part per batch.
+    """Hear prompts, right continuations and third clips through the codec: decode(codes), one part per batch.
 
     audio_id is the clip's. Each round trip is brought to integer PCM as a continuation is, at 24 bit, so that a codec
     that changes nothing changes no sample of a stored clip.
     """
-    wanted = set(round_trip_ids(pairs))
+    wanted = set(round_trip_ids(pairs, tokens))
     rows = tokens.filter(pl.col("clip_id").is_in(list(wanted)))
     lacking = wanted - set(rows["clip_id"])
     if lacking:
@@ -204,10 +187,13 @@ def round_trips(
     return Counts(n_embedded, n_failed, len(wanted & done))
 
 
-def round_trip_ids(pairs: pl.DataFrame) -> list[str]:
-    """clip_ids of the prompts and right continuations of all usable items, each once, sorted."""
-    usable = pairs.filter(pl.col("status") == OK)
-    return sorted({clip for role in REFERENCE_ROLES[:2] for clip in usable[role].drop_nulls()})
+def round_trip_ids(pairs: pl.DataFrame, tokens: pl.DataFrame) -> list[str]:
+    """clip_ids of the prompts, right continuations and third clips of all usable items, each once, sorted.
+
+    Third clips only where there are codes of them: a table of codes from elsewhere may not know them.
+    """
+    third = _clips_of(pairs, ("same_attribute",)) & set(tokens["clip_id"])
+    return sorted(_clips_of(pairs, ROUND_TRIP_ROLES) | third)
 
 
 def _hear(

@@ -8,9 +8,11 @@ Conventions
 - Cosines are computed in float64 from the stored float32 embeddings, and rounded to float32 once: equal float32 cosines
   are a tie, whatever the order or number of the rows.
 - The crop is the judge's own, and the same for G, P and N (`embeddings`).
-- Sources: 'prompt' G = S, which qualifies the judge; 'prompt_round_trip' S through the codec (attribute ceiling) and
+- Sources: 'prompt' G = S, which qualifies the judge, 'same_attribute' a third clip with P's attribute in its place;
+  'prompt_round_trip' and 'same_attribute_round_trip' these through the codec (attribute ceilings),
   'positive_round_trip' P through the codec (self ceiling); 'model' a continuation; 'other_item' the model's
-  continuation of another item of the task (floor); 'copy' the prompt's end repeated (baseline).
+  continuation of another item of the task (floor); 'copy' and 'noise_matched' without a model (`baselines`).
+- Flags of a continuation (it loops, it repeats its prompt) go with its rows and change no verdict.
 - Continuations that are empty, silent or too short are wrong (verdict 0, no cosines) and counted by `audio_status`.
   What has no judgement for another reason is a failed row, with the reason.
 - A naturalness judge compares nothing: its rows hold `score`, and neither cosines nor verdict. Of what a transcriber
@@ -30,7 +32,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from spokeneval.errors import ArtefactError
+from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.tables import FAILED, JUDGING, OK
 
 Item = dict[str, Any]
@@ -39,7 +41,7 @@ UNUSABLE = ("empty", "silent", "too_short")
 """Statuses of continuations that count as wrong without being heard."""
 
 
-COLUMNS_JUDGED = ("clip_id", "sample_index", "pcm_sha256", "status", "reason")
+COLUMNS_JUDGED = ("clip_id", "sample_index", "pcm_sha256", "status", "reason", "flags")
 """Of the table of continuations."""
 
 
@@ -99,6 +101,8 @@ class Candidate:
     sample_index: int = 0
     audio_status: str = OK
     reason: str | None = None
+    flags: list[str] | None = None
+    """Of a continuation; None for what is none, or was not looked at."""
 
 
 def judgeable(pairs: pl.DataFrame) -> list[Item]:
@@ -111,37 +115,60 @@ def judgeable(pairs: pl.DataFrame) -> list[Item]:
 
 
 def judge_prompts(pairs: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
-    """Rows 'prompt': qualification of a judge on real audio. `references` holds its embeddings of S, P and N."""
+    """Rows 'prompt': qualification of a judge on real audio; rows 'same_attribute': the same by the third clip.
+
+    `references` holds its embeddings of S, P, N and third clips. Items without a third clip have one row.
+    """
     heard = Heard.from_table(references)
-    return _judge([Candidate(item, "prompt", item["prompt"]) for item in judgeable(pairs)], heard, heard)
+    roles = (("prompt", "prompt"), ("same_attribute", "same_attribute"))
+    return _judge(_of_clips(judgeable(pairs), roles), heard, heard)
 
 
 def judge_round_trips(pairs: pl.DataFrame, round_trips: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
-    """Rows 'prompt_round_trip' and 'positive_round_trip': the two ceilings that a codec sets under a judge.
+    """Rows 'prompt_round_trip', 'same_attribute_round_trip' and 'positive_round_trip': ceilings of a codec.
 
-    An identity codec gives the judge's qualification, item by item, and 1.0 everywhere (P and N being different).
+    An identity codec gives the judge's qualification (by S, and by the third clip), item by item, and 1.0 everywhere in
+    the last (P and N being different). Third clips whose codes are not known have no row.
     """
+    heard = Heard.from_table(round_trips)
+    roles = (
+        ("prompt_round_trip", "prompt"),
+        ("same_attribute_round_trip", "same_attribute"),
+        ("positive_round_trip", "continuation_positive"),
+    )
     candidates = [
-        Candidate(item, source, item[role])
-        for item in judgeable(pairs)
-        for source, role in (("prompt_round_trip", "prompt"), ("positive_round_trip", "continuation_positive"))
-        if item[role] is not None  # a free prompt has no right continuation
+        candidate
+        for candidate in _of_clips(judgeable(pairs), roles)
+        if candidate.source != "same_attribute_round_trip" or candidate.audio_id in heard.row_of
     ]
-    return _judge(candidates, Heard.from_table(round_trips), Heard.from_table(references))
+    return _judge(candidates, heard, Heard.from_table(references))
 
 
-def judge_copies(
+def _of_clips(items: Sequence[Item], roles: Sequence[tuple[str, str]]) -> list[Candidate]:
+    """Each item's clips of these (source, role), where it has them."""
+    return [Candidate(item, source, item[role]) for item in items for source, role in roles if item[role] is not None]
+
+
+def judge_baseline(
+    source: str,
     pairs: pl.DataFrame,
-    copies: Mapping[tuple[str, str], str],
+    audio: Mapping[tuple[str, str], str | ItemError],
     embeddings: pl.DataFrame,
     references: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Rows 'copy'; `copies` gives the audio_id of each (task, item_id), see `embeddings.copies`."""
-    candidates = [
-        Candidate(item, "copy", copies[item["task"], item["item_id"]])
-        for item in judgeable(pairs)
-        if item["continuation_positive"] is not None  # a free prompt says no length
-    ]
+    """Rows of a baseline (see `spokeneval.baselines`); `audio` gives each (task, item_id) its audio_id, or why not.
+
+    Free prompts say no length and have no baseline.
+    """
+    candidates = []
+    for item in judgeable(pairs):
+        if item["continuation_positive"] is None:
+            continue
+        found = audio[item["task"], item["item_id"]]
+        if isinstance(found, ItemError):
+            candidates.append(Candidate(item, source, None, audio_status=FAILED, reason=str(found)))
+        else:
+            candidates.append(Candidate(item, source, found))
     return _judge(candidates, Heard.from_table(embeddings), Heard.from_table(references))
 
 
@@ -186,7 +213,7 @@ def continuation_candidate(item: Item, source: str, row: Mapping[str, Any]) -> C
     """What is judged of one row of the continuations: nothing is heard of empty, silent and too short ones."""
     heard = row["status"] != FAILED and row["status"] not in UNUSABLE
     audio_id = row["pcm_sha256"] if heard else None
-    return Candidate(item, source, audio_id, row["sample_index"], row["status"], row["reason"])
+    return Candidate(item, source, audio_id, row["sample_index"], row["status"], row["reason"], row["flags"])
 
 
 def _no_other(candidate: Candidate) -> Candidate:
@@ -299,6 +326,7 @@ def blank_row(candidate: Candidate) -> dict[str, Any]:
         "verdict": None,
         "score": None,
         "audio_status": candidate.audio_status,
+        "flags": candidate.flags,
         "status": OK,
         "reason": None,
     }

@@ -233,22 +233,30 @@ def choose(
     return chosen
 
 
-def _best(rows: pl.DataFrame, judges: Sequence[str]) -> str | None:
-    shares = {judge: rows[f"judge {judge}"].mean() for judge in judges}
-    scored = {judge: share for judge, share in shares.items() if isinstance(share, float)}
-    return max(scored, key=lambda judge: scored[judge], default=None)
+def _ranked(rows: pl.DataFrame, judges: Sequence[str]) -> list[tuple[str, float]]:
+    """(judge, share) of the judges with a verdict, the best first; of equal ones in the order of `judges`."""
+    shares = [(judge, rows[f"judge {judge}"].mean()) for judge in judges]
+    scored = [(judge, share) for judge, share in shares if isinstance(share, float)]
+    return sorted(scored, key=lambda entry: -entry[1])
+
+
+def _in_words(ranked: Sequence[tuple[str, float]]) -> str:
+    """'best a 91.7, then b 80.0': what a choice was made among."""
+    return "best " + ", then ".join(f"{judge} {100 * share:.1f}" for judge, share in ranked[:2])
 
 
 def _paper(task: str, rows: pl.DataFrame, judges: Sequence[str], bar: Bar, n_draws: int, seed: int) -> Choice:
-    best = _best(rows, judges)
-    if best is None:
+    ranked = _ranked(rows, judges)
+    if not ranked:
         return Choice(task, "paper", {}, None, "no judge has a verdict")
+    best = ranked[0][0]
     values, clusters = rows[f"judge {best}"].to_list(), rows["cluster"].to_list()
     standing = stand(task, best, values, clusters, bar, n_draws=n_draws, seed=seed)
     verdict = QUALIFIES if standing.share > bar.value else FAILS
     by_point = replace(standing, verdict=verdict)
     folds = dict.fromkeys(sorted(rows["fold"].unique()), best)
-    return Choice(task, "paper", folds, by_point, "chosen and compared by point estimate on the items that it scores")
+    note = f"chosen and compared by point estimate on the items that it scores ({_in_words(ranked)}): optimistic"
+    return Choice(task, "paper", folds, by_point, note)
 
 
 def _cross_fitted(task: str, rows: pl.DataFrame, judges: Sequence[str], bar: Bar, n_draws: int, seed: int) -> Choice:
@@ -256,16 +264,17 @@ def _cross_fitted(task: str, rows: pl.DataFrame, judges: Sequence[str], bar: Bar
     if len(folds) != 2:
         return Choice(task, "cross_fitted", {}, None, f"needs items in two folds, found {', '.join(folds)}")
     chosen: dict[str, str] = {}
+    reasons = []
     for fold in folds:
-        best = _best(rows.filter(pl.col("fold") != fold), judges)
-        if best is None:
+        ranked = _ranked(rows.filter(pl.col("fold") != fold), judges)
+        if not ranked:
             return Choice(task, "cross_fitted", {}, None, f"no judge has a verdict outside fold {fold}")
-        chosen[fold] = best
+        chosen[fold] = ranked[0][0]
+        reasons.append(f"fold {fold} is scored by {chosen[fold]}, chosen on the other ({_in_words(ranked)})")
     values = [row[f"judge {chosen[row['fold']]}"] for row in rows.iter_rows(named=True)]
     name = " / ".join(dict.fromkeys(chosen.values()))
     standing = stand(task, name, values, rows["cluster"].to_list(), bar, n_draws=n_draws, seed=seed)
-    note = "; ".join(f"fold {fold} is scored by {judge}, chosen on the other" for fold, judge in chosen.items())
-    return Choice(task, "cross_fitted", chosen, standing, note)
+    return Choice(task, "cross_fitted", chosen, standing, "; ".join(reasons))
 
 
 def under_choice(choices: Sequence[Choice], judgings: Mapping[str, pl.DataFrame], pairs: pl.DataFrame) -> pl.DataFrame:

@@ -182,8 +182,8 @@ class Stages:
     def qualification(self, judge: str) -> str:
         code = (
             "spokeneval.judging:judge_prompts",
-            "spokeneval.judging:judge_copies",
-            "spokeneval.embeddings:copies",
+            "spokeneval.judging:judge_baseline",
+            "spokeneval.baselines:baselines",
             "spokeneval.transcripts:transcribed_references",
         )
         return self._identity(

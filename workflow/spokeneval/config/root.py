@@ -66,6 +66,10 @@ class Report(Block):
     qualification_threshold: float = Field(
         0.75, gt=0.5, lt=1, description="a judge qualifies where its lower bound is above it (no human topline)"
     )
+    judge_choice: Literal["cross_fitted", "paper"] = Field(
+        "cross_fitted",
+        description="how a task's judge is chosen: on the other half of the items, or ('paper', optimistic) on all",
+    )
     n_listen_items: PositiveInt = Field(6, description="items with players")
     audio_budget_mb: PositiveFloat = Field(10.0, description="at most this much audio in the page")
     n_draws: PositiveInt = Field(10_000, description="draws of every bootstrap and permutation")

@@ -9,10 +9,10 @@ from typing import cast
 
 import polars as pl
 
+from spokeneval.baselines import COPY, NOISE_MATCHED, baselines
 from spokeneval.config import Config
 from spokeneval.embeddings import (
     continuation_audio,
-    copies,
     embed_audio,
     judged_ids,
     reference_ids,
@@ -20,6 +20,7 @@ from spokeneval.embeddings import (
 )
 from spokeneval.embeddings import references as reference_audio
 from spokeneval.embeddings import round_trips as embed_round_trips
+from spokeneval.errors import ItemError
 from spokeneval.jobs.tables_in import (
     asked_of,
     audio_of,
@@ -35,8 +36,8 @@ from spokeneval.jobs.tables_in import (
 from spokeneval.judges.base import Judge, Transcriber, answer_of
 from spokeneval.judging import (
     COLUMNS_JUDGED,
+    judge_baseline,
     judge_continuations,
-    judge_copies,
     judge_prompts,
     judge_round_trips,
     judgeable,
@@ -56,8 +57,10 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
     pairs = pairs_heard(config, dataset, judge)
     listener = make_judge(config, judge)
     answer = answer_of(listener)
+    if answer == "transcript":
+        pairs = _without_third_clips(pairs)
     store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
-    copy_of: dict[tuple[str, str], str] = {}
+    of_baseline: dict[str, dict[tuple[str, str], str | ItemError]] = {COPY: {}, NOISE_MATCHED: {}}
     n_samples = {clip: length.n_samples for clip, length in lengths_of(config, dataset).items()}
 
     def clips() -> Iterator[pl.DataFrame]:
@@ -65,14 +68,15 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
 
     def audio() -> Iterator[tuple[str, bytes]]:
         yield from reference_audio(pairs, clips())
-        if answer == "transcript":  # there is nothing to compare a copy's words with
+        if answer == "transcript":  # there is nothing to compare the words of a baseline with
             return
-        for key, audio_id, flac in copies(pairs, clips(), n_samples):
-            copy_of[key] = audio_id
-            yield audio_id, flac
+        for source, task, item_id, found in baselines(pairs, clips(), n_samples):
+            of_baseline[source][task, item_id] = found if isinstance(found, ItemError) else found[0]
+            if not isinstance(found, ItemError):
+                yield found
 
-    n_copies = 0 if answer == "transcript" else len(judgeable(pairs))
-    _embed(judge, listener, audio(), len(reference_ids(pairs)) + n_copies, store)
+    n_made = 0 if answer == "transcript" else 2 * len(judgeable(pairs))
+    _embed(judge, listener, audio(), len(reference_ids(pairs)) + n_made, store)
     heard = _collected(store, reference_ids(pairs))
     extra = {
         "attribute": listener.attribute,
@@ -84,9 +88,11 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
         rows = transcribed_references(pairs, heard)
         write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
         return
-    of_copies = judge_copies(pairs, copy_of, _collected(store, sorted(set(copy_of.values()))), heard)
-    rows = pl.concat([judge_prompts(pairs, heard), of_copies])
-    write_table(Path(layout.qualification(dataset, judge)), rows, JUDGING, identity, extra)
+    judged = [judge_prompts(pairs, heard)]
+    for source, found in of_baseline.items():
+        made = sorted({audio_id for audio_id in found.values() if not isinstance(audio_id, ItemError)})
+        judged.append(judge_baseline(source, pairs, found, _collected(store, made), heard))
+    write_table(Path(layout.qualification(dataset, judge)), pl.concat(judged), JUDGING, identity, extra)
 
 
 def round_trips(
@@ -109,9 +115,11 @@ def round_trips(
     pairs = pairs_heard(config, dataset, judge)
     tokens_table, _ = tokens_of(config, dataset, tokenizer, tokens)
     store = store_of(config, "round_trips", embeddings, EMBEDDINGS)
-    wanted = round_trip_ids(pairs)
-    progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
     listener = make_judge(config, judge)
+    if answer_of(listener) == "transcript":
+        pairs = _without_third_clips(pairs)
+    wanted = round_trip_ids(pairs, tokens_table)
+    progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
     counts = embed_round_trips(
         listener,
         make_tokenizer(config, tokenizer),
@@ -130,6 +138,11 @@ def round_trips(
     else:
         rows = judge_round_trips(pairs, heard, known)
     write_table(Path(layout.ceilings(dataset, tokenizer, vocoder, judge)), rows, JUDGING, identity)
+
+
+def _without_third_clips(pairs: pl.DataFrame) -> pl.DataFrame:
+    """A transcriber has no use for them: it compares no continuations."""
+    return pairs.with_columns(same_attribute=pl.lit(None, pl.String))
 
 
 def continuations(

@@ -268,6 +268,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
             primary_window_s=settings.window_s,
             n_draws=settings.n_draws,
             qualification_threshold=settings.qualification_threshold,
+            judge_choice=settings.judge_choice,
         ),
         signature={
             "version": __version__,

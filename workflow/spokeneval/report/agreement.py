@@ -4,7 +4,9 @@ Conventions
 -----------
 - Systems are models that can be heard. The values are accuracy under the evaluator and share nearer to the right
   continuation under the judge; control tasks are left out; log-likelihoods of different tokenizers are never pooled.
-- Level 'task': over systems within one task, with each embedding judge. Level 'system': each system's mean over the
+- Only what a judge ranks enters (`report.ranking`): it qualifies on the task in real audio, and does not fail through
+  the codec of the system. A task without such a judge has no agreement.
+- Level 'task': over systems within one task, with each judge that ranks. Level 'system': each system's mean over the
   tasks whose chosen judge qualifies (tasks alike), the same tasks for every system.
 - Intervals are for new systems (Fisher z and its relatives); below five systems the value is printed without one.
   They carry no item noise: see the tables for the intervals of both axes.
@@ -19,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from spokeneval.report.inputs import ReportInputs
-from spokeneval.report.judges import chosen_judges, qualified_tasks
+from spokeneval.report.judges import ranking_judges
 from spokeneval.report.schemas import AGREEMENT, CELL
 from spokeneval.statistics.correlation import kendall, pearson, spearman
 
@@ -31,30 +33,27 @@ def agreement_table(
     inputs: ReportInputs, accuracy: pl.DataFrame, model_judging: pl.DataFrame, judges: pl.DataFrame
 ) -> pl.DataFrame:
     """Both levels, for evaluators and controls that belong to a model, in the schema AGREEMENT."""
-    heard = model_judging.filter((pl.col("source") == "model") & pl.col("share").is_not_null()).select(
-        "task", "judge", pl.col("name").alias("model"), "share"
-    )
+    ranked = (pl.col("source") == "model") & pl.col("share").is_not_null() & pl.col("ranked").fill_null(False)
+    heard = model_judging.filter(ranked).select("task", "judge", pl.col("name").alias("model"), "share")
     scored = accuracy.filter(pl.col("role").is_in(("evaluator", "control")) & pl.col("accuracy").is_not_null())
     scored = scored.select("task", "model", *CELL, "primary", "accuracy")
     scored = scored.filter(~pl.col("task").is_in(inputs.settings.control_tasks))
     both = scored.join(heard, on=["task", "model"])
-    chosen = chosen_judges(judges)
+    chosen = ranking_judges(judges)
     rows = []
     for key, cell in both.group_by("task", "judge", *CELL, "primary", maintain_order=True):
         named = dict(zip(("task", "judge", *CELL, "primary"), key, strict=True))
         marks = {"level": "task", "chosen": chosen.get(named["task"]) == named["judge"], "n_tasks": 1}
         rows.append(named | marks | _coefficients(cell, inputs.settings.confidence))
-    rows += _system_level(inputs, both, chosen, qualified_tasks(judges))
+    rows += _system_level(inputs, both, chosen)
     return pl.DataFrame(pl.from_arrow(AGREEMENT.from_rows(rows))).sort(AGREEMENT.key, nulls_last=False)
 
 
-def _system_level(
-    inputs: ReportInputs, both: pl.DataFrame, chosen: dict[str, str], qualified: list[str]
-) -> list[dict[str, Any]]:
+def _system_level(inputs: ReportInputs, both: pl.DataFrame, chosen: dict[str, str]) -> list[dict[str, Any]]:
     """Means over tasks; a system that lacks one of the tasks is left out, and the note says so."""
     pick = pl.lit(False)
-    for task in qualified:
-        pick = pick | ((pl.col("task") == task) & (pl.col("judge") == chosen[task]))
+    for task, judge in chosen.items():
+        pick = pick | ((pl.col("task") == task) & (pl.col("judge") == judge))
     rows = []
     for key, cell in both.filter(pick).group_by(*CELL, "primary", maintain_order=True):
         means = cell.group_by("model").agg(pl.col("accuracy").mean(), pl.col("share").mean(), pl.len().alias("_n"))

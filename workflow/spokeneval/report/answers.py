@@ -12,6 +12,7 @@ from spokeneval.qualification import QUALIFIES
 from spokeneval.report.accuracy import is_shown_control
 from spokeneval.report.drawings import interval_bar
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.judges import BASELINES
 from spokeneval.report.strata import flagged_kinds
 from spokeneval.report.text import count, evaluator_name, interval, listed, percent
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FEW_CLUSTERS = 10
 FEWEST_SYSTEMS = 5
+MOST_FLAGGED = 0.1
+"""Share of continuations that may loop or repeat their prompt before the first screen says so."""
 
 
 @dataclass
@@ -34,6 +37,8 @@ class TaskAnswer:
     topline: str | None
     no_judge: str
     """Why none was chosen, where none was."""
+    heard_only: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of models that were heard by the judge and have no accuracy, the best first."""
     is_free: bool = False
     """True where items are prompts alone, which nothing can be right or wrong about."""
     series: str | None = None
@@ -88,11 +93,18 @@ def _answer(inputs: ReportInputs, task: str, found: ReportTables) -> TaskAnswer:
         rows,
         judge,
         "; ".join(f"{entry.value:.1f} ({entry.source})" for entry in inputs.human_topline.get(task, ())) or None,
-        found.no_judge.get(task, "none can hear this attribute"),
+        found.no_judge.get(task, "none was tried that compares"),
+        [row for name, row in sorted(heard.items(), key=_by_share) if name not in {row["model"] for row in rows}],
         series=series,
     )
     _notes(answer, inputs, of_task, found)
+    _notes_of_judge(answer, found)
     return answer
+
+
+def _by_share(entry: tuple[str, dict[str, Any]]) -> tuple[float, str]:
+    name, row = entry
+    return (2.0 if row["share"] is None else -row["share"], name)
 
 
 def _one_series(inputs: ReportInputs, names: list[str]) -> str | None:
@@ -142,9 +154,44 @@ def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, foun
         answer.warnings.append(
             f"Accuracy under {evaluator} depends on {kind} by more than chance for {listed(models, 3)} (see Strata)."
         )
+
+
+def _notes_of_judge(answer: TaskAnswer, found: ReportTables) -> None:
+    """What would let a share of the task's judge be mistaken for skill, or its ranking for one of all models."""
     level = found.judges.filter((pl.col("task") == answer.task) & pl.col("trivial") & (pl.col("verdict") == QUALIFIES))
     if not level.is_empty():
         answer.warnings.append(f"{listed(level['judge'].to_list())} qualifies: channel cues solve this task.")
+    if answer.judge is None:
+        return
+    heard = found.model_judging.filter((pl.col("task") == answer.task) & (pl.col("judge") == answer.judge["judge"]))
+    models = heard.filter((pl.col("source") == "model") & pl.col("share").is_not_null()).sort("name")
+    if answer.judge["way"] == "paper":
+        answer.warnings.append("The judge was chosen and compared on the items that it scores: optimistic.")
+    if answer.judge["ranks"]:
+        noted = models.filter(pl.col("ranking_note").is_not_null()).group_by(
+            "ranked", "ranking_note", maintain_order=True
+        )
+        for ranked, why, names in noted.agg(pl.col("name")).iter_rows():
+            (answer.notes if ranked else answer.warnings).append(f"Judge, {listed(names, 3)}: {why}.")
+    reached: dict[tuple[str, ...], list[str]] = {}
+    for row in heard.filter(pl.col("source").is_in(BASELINES) & pl.col("share").is_not_null()).iter_rows(named=True):
+        top = row["share"] if row["high"] is None else row["high"]
+        names = tuple(models.filter(pl.coalesce("low", "share") <= top)["name"])
+        got = f"'{row['source']}' {percent(row['share'])} {interval(row['low'], row['high'])}".rstrip()
+        reached.setdefault(names, []).append(got)
+    for names, baselines in reached.items():
+        if names:
+            told = f"{listed(list(names), 3)} cannot be told to do better"
+            answer.warnings.append(f"Without any model, the judge gives {listed(baselines)}: {told}.")
+    for row in models.filter(pl.col("n_flagged") > MOST_FLAGGED * pl.col("n_continuations")).iter_rows(named=True):
+        kinds = [f"{row[f'n_{kind}']} {what}" for kind, what in _FLAGGED.items() if row[f"n_{kind}"]]
+        answer.warnings.append(
+            f"Of {row['n_continuations']} continuations of {row['name']}, {listed(kinds)}: the judge gives "
+            f"{percent(row['share_unflagged'])} without them."
+        )
+
+
+_FLAGGED = {"loops": "loop", "repeats_prompt": "repeat the prompt"}
 
 
 def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer]) -> list[str]:
@@ -169,7 +216,7 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
             few = f"below {FEWEST_SYSTEMS}, a correlation has no interval"
             said.append(f"{count(n_heard, 'system')} can be heard: {few}.")
     asked = [a for a in answers if not a.is_control and not a.is_free]
-    unjudged = [a.task for a in asked if (a.judge is None or a.judge["verdict"] != QUALIFIES)]
+    unjudged = [a.task for a in asked if a.judge is None or not a.judge["ranks"]]
     if inputs.judges and unjudged:
         said.append(f"No judge is known to hear the attribute of {listed(unjudged)}: judgements there rank nothing.")
     blurred = [a.task for a in answers if len(a.rows) > 1 and {row["letters"] for row in a.rows} == {"a"}]

@@ -49,37 +49,60 @@ def comparisons_table(inputs: ReportInputs, pairs: pl.DataFrame, scores: pl.Data
         task_items = items.filter(pl.col("task") == task)
         cells, verdicts = cell_matrix(rows, task_items, ["model", *CELL], "verdict")
         clusters = task_items["cluster_code"].to_numpy()
-        of_task = []
-        order = sorted(range(len(cells)), key=lambda k: cells["model"][k])
-        for i, j in combinations(order, 2):
-            difference = verdicts[:, i] - verdicts[:, j]
-            shared = ~np.isnan(difference)
-            cell = cells.row(i, named=True)
-            row: dict[str, Any] = {name: cell[name] for name in CELL} | {
-                "task": task,
-                "model_a": cell["model"],
-                "model_b": cells["model"][j],
-                "n_shared": int(shared.sum()),
-                "n_clusters": len(np.unique(clusters[shared])),
-                **dict.fromkeys(("difference", "discordance", "p", "p_holm", "mdd", "mdd_holm", "note")),
-            }
-            if row["n_clusters"] < 2:
-                of_task.append(row | {"note": "fewer than two clusters are shared: no test"})
-                continue
-            d = difference[shared]
-            weighted = d * item_weights(clusters[shared], inputs.averaging)
-            test = sign_flip(weighted, clusters[shared], n_draws=settings.n_draws, seed=settings.seed)
-            row |= {
-                "difference": float(weighted.mean()),
-                "discordance": float(np.square(d).mean()),
-                "p": float(test.p),
-                "note": test.method,
-            }
-            if row["discordance"] > 0:
-                row["_design"] = design_effect(d, clusters[shared])
-            of_task.append(row)
-        found += _adjusted(of_task)
+        named = cells["model"].to_list()
+        tested = compare_columns(inputs, named, verdicts, clusters, inputs.averaging)
+        of_model = {cell["model"]: {name: cell[name] for name in CELL} for cell in cells.iter_rows(named=True)}
+        found += [of_model[row["model_a"]] | {"task": task} | row for row in tested]
     return pl.DataFrame(pl.from_arrow(COMPARISONS.from_rows(found))).sort(COMPARISONS.key, nulls_last=False)
+
+
+def compare_columns(
+    inputs: ReportInputs,
+    models: list[str],
+    verdicts: FloatArray,
+    clusters: NDArray[np.int64],
+    averaging: Averaging = "items",
+) -> list[dict[str, Any]]:
+    """Every pair of models, by name, with its test after Holm: the columns of COMPARISONS but task and evaluator.
+
+    verdicts: (n_items, n_models), NaN where a model has none; clusters: (n_items,).
+    """
+    rows = []
+    order = sorted(range(len(models)), key=lambda k: models[k])
+    for i, j in combinations(order, 2):
+        difference = verdicts[:, i] - verdicts[:, j]
+        shared = ~np.isnan(difference)
+        row: dict[str, Any] = {
+            "model_a": models[i],
+            "model_b": models[j],
+            "n_shared": int(shared.sum()),
+            "n_clusters": len(np.unique(clusters[shared])),
+            **dict.fromkeys(("difference", "discordance", "p", "p_holm", "mdd", "mdd_holm", "note")),
+        }
+        if row["n_clusters"] < 2:
+            rows.append(row | {"note": "fewer than two clusters are shared: no test"})
+            continue
+        d = difference[shared]
+        weighted = d * item_weights(clusters[shared], averaging)
+        test = sign_flip(weighted, clusters[shared], n_draws=inputs.settings.n_draws, seed=inputs.settings.seed)
+        row |= {
+            "difference": float(weighted.mean()),
+            "discordance": float(np.square(d).mean()),
+            "p": float(test.p),
+            "note": test.method,
+        }
+        if row["discordance"] > 0:
+            row["_design"] = design_effect(d, clusters[shared])
+        rows.append(row)
+    return _adjusted(rows)
+
+
+def letters_of(names: list[str], tests: list[tuple[str, str, float | None]]) -> dict[str, str]:
+    """Letters of models, the best first, from (model, model, p after Holm); none where a pair has no test."""
+    adjusted = {(a, b): p for a, b, p in tests if p is not None}
+    if len(names) < 2 or len(adjusted) < len(names) * (len(names) - 1) // 2:
+        return {}
+    return compact_letters(names, adjusted, alpha=ALPHA)
 
 
 def item_weights(clusters: NDArray[np.int64], averaging: Averaging) -> FloatArray:
@@ -111,10 +134,9 @@ def with_letters(accuracy: pl.DataFrame, comparisons: pl.DataFrame) -> pl.DataFr
     for (task,), rows in ranked.group_by("task", maintain_order=True):
         tests = comparisons.filter(pl.col("task") == task)
         names = rows.sort(["accuracy", "model"], descending=[True, False])["model"].to_list()
-        adjusted = {(a, b): p for a, b, p in tests.select("model_a", "model_b", "p_holm").iter_rows() if p is not None}
-        if len(names) < 2 or len(adjusted) < len(names) * (len(names) - 1) // 2:
+        found = letters_of(names, list(tests.select("model_a", "model_b", "p_holm").iter_rows()))
+        if not found:
             continue
-        found = compact_letters(names, adjusted, alpha=ALPHA)
         mdd = tests["mdd_holm"].median()
         letters += [{"task": task, "model": n, "_letters": found[n], "_mdd": mdd} for n in names]
     if not letters:

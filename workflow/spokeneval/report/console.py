@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from spokeneval.errors import ArtefactError
-from spokeneval.report.schemas import ACCURACY, AGREEMENT, JUDGES, TIMINGS
+from spokeneval.report.schemas import ACCURACY, AGREEMENT, TIMINGS
+from spokeneval.report.schemas_judges import JUDGES
 from spokeneval.report.text import coefficient, count, evaluator_name, interval, percent, seconds
 from spokeneval.tables import TableSchema, read_table
 
@@ -104,7 +105,7 @@ def _judges(judges: pl.DataFrame) -> str:
             r["judge"],
             f"{percent(r['share'])} {interval(r['low'], r['high'])}",
             percent(r["against"]),
-            r["verdict"],
+            r["verdict"] + ("" if r["ranks"] else ", ranks nothing"),
         ]
         for r in chosen.iter_rows(named=True)
     ]

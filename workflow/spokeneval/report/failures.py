@@ -3,7 +3,8 @@
 Conventions: a row that failed is counted here and nowhere averaged. Continuations that exist but cannot be judged
 (empty, silent, too short) are listed too; judges count them as wrong. A reason's numbers and ids are blanked for
 grouping only. Evaluators that a model cannot have, because of what its losses from files lack, are absent: one line
-each of kind 'absent', which is no failed row; and so are placebos of items all of whose prompt tokens straddle.
+each of kind 'absent', which is no failed row; and so are placebos of items all of whose prompt tokens straddle, and
+`noise_matched` where the prompt has no noise, or none that the judge would take for sound.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ import polars as pl
 from spokeneval import tables
 from spokeneval.evaluators.reduction import NO_CLEAN_PROMPT
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.judges import BASELINES
 from spokeneval.report.schemas import FAILURES
+
+RECORDED = ("prompt", "same_attribute", "positive", "negative")
+"""Sources of judging rows that are real audio."""
 
 _COLUMNS = ["stage", "name", "task", "kind", "reason", "example"]
 
@@ -40,7 +45,6 @@ def _failed_rows(
 ) -> pl.DataFrame:
     """Every row without a number, ungrouped."""
     judged = judging.filter(pl.col("status") != tables.OK)
-    recorded = pl.col("source").is_in(["prompt", "positive", "negative"])
     frames = [
         _failed(pairs, "pairs", inputs.dataset),
         _failed(scores.filter(pl.col("role") != "baseline"), "evaluators", pl.col("model")).with_columns(
@@ -49,14 +53,15 @@ def _failed_rows(
             .otherwise(pl.col("kind"))
         ),
         _failed(scores.filter(pl.col("role") == "baseline"), "controls", pl.col("model")),
-        _failed(judged.filter(recorded), "qualification", pl.col("judge")),
+        _failed(judged.filter(pl.col("source").is_in(RECORDED)), "qualification", pl.col("judge")),
+        _baselines(judged.filter(pl.col("source").is_in(BASELINES))),
         _failed(
             judged.filter(pl.col("source").str.ends_with("round_trip")),
             "round_trips",
             pl.col("name") + " / " + pl.col("judge"),
         ),
         _failed(
-            judged.filter(~recorded & ~pl.col("source").str.ends_with("round_trip")),
+            judged.filter(pl.col("source").is_in(["model", "other_item"])),
             "judging",
             pl.col("name") + " / " + pl.col("judge"),
         ),
@@ -67,6 +72,12 @@ def _failed_rows(
         frames.append(_failed(frame, "continuations", model, example="clip_id"))
     frames += [_absent(model, path) for model, path in inputs.evaluators.items()]
     return pl.concat([frame.select(_COLUMNS).cast(pl.String) for frame in frames])
+
+
+def _baselines(judged: pl.DataFrame) -> pl.DataFrame:
+    rows = _failed(judged, "baselines", pl.col("source") + " / " + pl.col("judge"))
+    no_noise = pl.col("name").str.starts_with("noise_matched") & pl.col("reason").str.contains("no noise floor|silent")
+    return rows.with_columns(kind=pl.when(no_noise).then(pl.lit("absent")).otherwise(pl.col("kind")))
 
 
 def failures_table(

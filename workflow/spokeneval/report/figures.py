@@ -2,17 +2,14 @@
 
 Conventions: shares are drawn as percent; models differ by colour and by shape, systems are never told apart by
 colour alone; every interval that the table has is drawn. A figure that has nothing to show is None. Groups and series
-of models are in `figures_of_groups`.
+of models are in `figures_of_groups`, judges in `figures_of_judges`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import altair as alt
 import polars as pl
 
-from spokeneval.report.heard import CEILING_ATTRIBUTE, CEILING_SELF, FLOOR
 from spokeneval.report.inputs import ReportSettings
 
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F"]
@@ -23,14 +20,14 @@ PERCENT = ".0%"
 PANEL_WIDTH, PANEL_HEIGHT = 250, 190
 
 
-def _colour(models: list[str]) -> alt.Color:
+def model_colour(models: list[str]) -> alt.Color:
     scale = alt.Scale(domain=models, range=cycle(PALETTE, models))
     # The legend would take over the faintness of intervals and bands.
     legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2)
     return alt.Color("model:N", sort=models, scale=scale, title="model", legend=legend)
 
 
-def _shape(models: list[str]) -> alt.Shape:
+def model_shape(models: list[str]) -> alt.Shape:
     return alt.Shape("model:N", sort=models, scale=alt.Scale(domain=models, range=cycle(SHAPES, models)), title="model")
 
 
@@ -64,53 +61,6 @@ def accuracy_heat(accuracy: pl.DataFrame, models: list[str]) -> alt.LayerChart |
     return alt.LayerChart(layer=[cells, text]).properties(width=width, height=height)
 
 
-def evaluator_against_judge(
-    accuracy: pl.DataFrame, judging: pl.DataFrame, chosen: dict[str, str], models: list[str]
-) -> alt.FacetChart | None:
-    """One panel a task: accuracy under the headline evaluator against the chosen judge's share, both with intervals."""
-    judged = pl.concat(
-        [
-            judging.filter((pl.col("task") == task) & (pl.col("judge") == judge) & (pl.col("source") == "model"))
-            for task, judge in chosen.items()
-        ]
-        or [judging.clear()]
-    ).select("task", pl.col("name").alias("model"), "judge", "share", judge_low="low", judge_high="high")
-    rows = accuracy.filter(pl.col("headline") & pl.col("accuracy").is_not_null()).join(judged, on=["task", "model"])
-    rows = rows.filter(pl.col("share").is_not_null()).sort("task", "model")
-    if rows.is_empty():
-        return None
-    data = rows.select(
-        "task",
-        "model",
-        "accuracy",
-        "low",
-        "high",
-        "share",
-        "judge_low",
-        "judge_high",
-        panel=pl.col("task") + " (judge: " + pl.col("judge") + ")",
-    )
-    x = alt.X(
-        "accuracy:Q",
-        title="accuracy under the evaluator",
-        scale=alt.Scale(zero=False),
-        axis=alt.Axis(format=PERCENT, tickCount=5),
-    )
-    y = alt.Y(
-        "share:Q",
-        title="nearer to the right one, by the judge",
-        scale=alt.Scale(zero=False),
-        axis=alt.Axis(format=PERCENT, tickCount=5),
-    )
-    base = alt.Chart()
-    layers = [
-        base.mark_rule(opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=_colour(models)),
-        base.mark_rule(opacity=0.5).encode(x=x, y=alt.Y("judge_low:Q"), y2="judge_high:Q", color=_colour(models)),
-        base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, color=_colour(models), shape=_shape(models)),
-    ]
-    return facets(alt.LayerChart(layer=layers), data, "panel")
-
-
 def window_sweep(accuracy: pl.DataFrame, settings: ReportSettings, models: list[str]) -> alt.FacetChart | None:
     """One panel a task: accuracy of `localized` over the length of the window."""
     rows = accuracy.filter(
@@ -127,11 +77,11 @@ def window_sweep(accuracy: pl.DataFrame, settings: ReportSettings, models: list[
         y=alt.Y(
             "accuracy:Q", title="accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=PERCENT, tickCount=5)
         ),
-        color=_colour(models),
+        color=model_colour(models),
     )
     layers = layered(
         base.mark_line(strokeWidth=1.5),
-        base.mark_point(size=60, filled=True, opacity=1).encode(shape=_shape(models)),
+        base.mark_point(size=60, filled=True, opacity=1).encode(shape=model_shape(models)),
     )
     return facets(layers, rows.select("task", "model", "window_s", "accuracy"), "task")
 
@@ -142,7 +92,7 @@ def transition_profile(profile: pl.DataFrame, settings: ReportSettings, models: 
     if rows.is_empty():
         return None
     x = alt.X("time_s:Q", title="seconds from the transition")
-    base = alt.Chart().encode(x=x, color=_colour(models))
+    base = alt.Chart().encode(x=x, color=model_colour(models))
     y_title = "NLL of wrong - right (nats per token)"
     window = (
         alt.Chart()
@@ -167,70 +117,6 @@ def _dash(models: list[str]) -> alt.StrokeDash:
     dashes = [[1, 0], [6, 2], [2, 2], [8, 3, 2, 3]]
     domain = [dashes[i % len(dashes)] for i in range(len(models))]
     return alt.StrokeDash("model:N", sort=models, scale=alt.Scale(domain=models, range=domain), title="model")
-
-
-_BETWEEN = {
-    FLOOR: "floor: other items",
-    CEILING_ATTRIBUTE: "ceiling: prompt through the codec",
-    CEILING_SELF: "ceiling: right clip through the codec",
-    "model": "the model",
-}
-
-
-def between_floor_and_ceiling(
-    judging: pl.DataFrame, chosen: dict[str, str], codecs: dict[str, str], models: list[str]
-) -> alt.FacetChart | None:
-    """One panel a task: each model between its floor and the ceilings of its codec, under the chosen judge."""
-    rows: list[dict[str, Any]] = []
-    for row in judging.filter(pl.col("source").is_in(list(_BETWEEN)) & pl.col("share").is_not_null()).iter_rows(
-        named=True
-    ):
-        if chosen.get(row["task"]) != row["judge"]:
-            continue
-        ceiling = row["source"] in (CEILING_ATTRIBUTE, CEILING_SELF)
-        names = [m for m, codec in codecs.items() if codec == row["name"]] if ceiling else [row["name"]]
-        rows += [
-            {
-                "panel": f"{row['task']} (judge: {row['judge']})",
-                "model": model,
-                "what": _BETWEEN[row["source"]],
-                "share": row["share"],
-                "low": row["low"] if row["source"] == "model" else None,
-                "high": row["high"] if row["source"] == "model" else None,
-            }
-            for model in names
-        ]
-    if not rows:
-        return None
-    what = list(_BETWEEN.values())
-    y = alt.Y("model:N", sort=models, title=None, axis=alt.Axis(labelLimit=160))
-    x = alt.X(
-        "share:Q",
-        title="nearer to the right one, by the judge",
-        scale=alt.Scale(zero=False),
-        axis=alt.Axis(format=PERCENT, tickCount=5),
-    )
-    base = alt.Chart().encode(y=y)
-    layers = layered(
-        base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=alt.X("low:Q"), x2="high:Q"),
-        base.mark_point(size=80, filled=True, opacity=1).encode(
-            x=x,
-            shape=alt.Shape(
-                "what:N",
-                sort=what,
-                scale=alt.Scale(domain=what, range=["triangle-right", "square", "diamond", "circle"]),
-                title=None,
-            ),
-            color=alt.Color(
-                "what:N",
-                sort=what,
-                scale=alt.Scale(domain=what, range=["#7F7F7F", "#D55E00", "#CC79A7", "#0072B2"]),
-                title=None,
-            ),
-        ),
-    )
-    height = max(24 * len({row["model"] for row in rows}), 70)
-    return facets(layers, pl.DataFrame(rows, infer_schema_length=None), "panel", height=height)
 
 
 def layered(*charts: alt.Chart) -> alt.LayerChart:

@@ -20,7 +20,8 @@ from spokeneval.report.content import content_view
 from spokeneval.report.gap import gap_rows
 from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
-from spokeneval.report.judges import chosen_judges
+from spokeneval.report.judge_view import judge_values
+from spokeneval.report.judges import chosen_judges, ranking_judges
 from spokeneval.report.listening import Listening
 from spokeneval.report.panels import controls, other_conventions, primary_panels, published_panels
 from spokeneval.report.published_rows import published_notes
@@ -35,15 +36,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 MOST_TESTS, MOST_COMPARISONS = 200, 600
 """Rows of the page's tables of strata and of pairs of models; all of them are in tables/."""
-
-_SOURCES = {
-    "model": "models",
-    "other_item": "floor: continuations of other items",
-    "copy": "baseline: the prompt's end again",
-    "noise_matched": "baseline: noise at the prompt's level",
-    "prompt_round_trip": "attribute ceiling: the prompt through the codec",
-    "positive_round_trip": "self ceiling: the right clip through the codec",
-}
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -88,8 +80,9 @@ def report_page(
     judges = chosen_judges(found.judges)
     cells = headline_cells(found.accuracy)
     tasks = [answer.task for answer in answers]
+    ranking = ranking_judges(found.judges)
     agreement_judge = (
-        {"judge": "chosen per task: " + ", ".join(f"{t} {j}" for t, j in judges.items())} if judges else {}
+        {"judge": "chosen per task: " + ", ".join(f"{t} {j}" for t, j in ranking.items())} if ranking else {}
     )
     return render_template(
         "report.html.j2",
@@ -116,11 +109,10 @@ def report_page(
         curves=[name for name in inputs.settings.primary_evaluators if f"learning_{name}" in figures],
         comparisons=_first_comparisons(found.comparisons),
         n_comparisons=len(found.comparisons),
-        judges=_judge_matrix(found.judges),
-        heard_by=_heard_by(found.model_judging, _SOURCES),
         content=content_view(inputs, found.content),
         chosen=sorted(set(judges.values())),
-        sources=_SOURCES,
+        ranking=ranking,
+        **judge_values(inputs, found, tasks),
         agreement_title=AGREEMENT_TITLE,
         agreement=_agreement(found.agreement),
         failures=found.failures.to_dicts(),
@@ -144,7 +136,7 @@ def report_page(
             delta="as named",
             unconditional="as named",
             codebooks="all",
-            **{**judge_fields(inputs, judges), **agreement_judge},
+            **{**judge_fields(inputs, ranking), **agreement_judge},
         ),
     )
 
@@ -166,30 +158,6 @@ def _counts(pairs: pl.DataFrame) -> list[dict[str, Any]]:
         )
         .to_dicts()
     )
-
-
-def _judge_matrix(judges: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """judge -> {"entry": a row, "tasks": task -> row}"""
-    matrix: dict[str, dict[str, Any]] = {}
-    for row in judges.iter_rows(named=True):
-        matrix.setdefault(row["judge"], {"entry": row, "tasks": {}})["tasks"][row["task"]] = row
-    return matrix
-
-
-def _heard_by(judging: pl.DataFrame, sources: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """judge -> rows (source, name, task -> row), models first, floor and ceilings after them."""
-    order = {source: i for i, source in enumerate(sources)}
-    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
-    for row in judging.iter_rows(named=True):
-        by_name = found.setdefault(row["judge"], {})
-        entry = by_name.setdefault(
-            (row["source"], row["name"]), {"source": row["source"], "name": row["name"], "tasks": {}}
-        )
-        entry["tasks"][row["task"]] = row
-    return {
-        judge: sorted(rows.values(), key=lambda entry: (order.get(entry["source"], 99), entry["name"]))
-        for judge, rows in sorted(found.items())
-    }
 
 
 def _agreement(agreement: pl.DataFrame) -> list[dict[str, Any]]:

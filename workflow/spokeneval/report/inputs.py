@@ -17,6 +17,7 @@ from typing import Any
 
 from spokeneval.errors import ConfigError
 from spokeneval.judges.base import Answer
+from spokeneval.qualification import Way
 from spokeneval.report.resampling import Averaging
 
 
@@ -107,6 +108,8 @@ class ReportSettings:
     """Tasks that measure a cue and no attribute: shown, left out of means and of agreement."""
     qualification_threshold: float = 0.75
     """What a judge's interval is held against where a task has no human topline; a share."""
+    judge_choice: Way = "cross_fitted"
+    """How the judge of a task is chosen, see `spokeneval.qualification`."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,9 @@ class ReportInputs:
     """"audio", and one entry a tokenizer: baseline rows in the schema of evaluators."""
     continuations: dict[str, Path] = field(default_factory=dict)
     judging: dict[tuple[str, str], Path] = field(default_factory=dict)
-    """(model, judge) -> its judging table (sources model, other_item, copy)."""
+    """(model, judge) -> its judging table (sources model, other_item)."""
     qualification: dict[str, Path] = field(default_factory=dict)
-    """judge -> judging table with source 'prompt'."""
+    """judge -> judging table of the recordings themselves and the baselines (sources prompt, copy, ...)."""
     ceilings: dict[str, dict[str, Path]] = field(default_factory=dict)
     """"tokenizer-vocoder" -> judge -> judging table with the round trips."""
     timings: list[Timing] = field(default_factory=list)

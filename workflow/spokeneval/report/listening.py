@@ -3,8 +3,10 @@
 Conventions
 -----------
 - Items are drawn by a seed, task by task in turn, among those that did not fail: never picked for what models did.
-- Audio is embedded as the FLAC that the tables hold (a model's continuation without its prompt), item by item until
-  the budget is spent; what is left out is counted and said.
+- Audio is embedded as the FLAC that the tables hold (a model's continuation without its prompt), item by item
+  until the budget is spent; what is left out is counted and said.
+- Under a continuation stand its status, its flags, and what the judge of the task said of it, so that one can listen
+  and hold the table to it. Of several samples the first is played.
 - A trace is the log-probability in nats of the units of a frame, averaged over codebooks, from 0.5 s before the
   transition.
 """
@@ -13,9 +15,9 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -42,6 +44,8 @@ class Player:
     seconds: float | None
     wave: Markup
     reason: str | None = None
+    detail: str | None = None
+    """Of a continuation: status, flags and the judge's verdict."""
     said: tuple[Transcript, ...] = ()
     """What transcribers wrote of it (`report.content`)."""
 
@@ -115,8 +119,17 @@ def _flac(row: dict[str, object] | None) -> bytes | None:
     return audio["bytes"] if isinstance(audio, dict) else None
 
 
-def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataFrame]) -> Listening:
-    """The players and traces of the page. times: model -> `positions.unit_times` of it."""
+def listening(
+    inputs: ReportInputs,
+    pairs: pl.DataFrame,
+    times: dict[str, pl.DataFrame],
+    heard_rows: pl.DataFrame,
+    judges: dict[str, str],
+) -> Listening:
+    """The players and traces of the page.
+
+    times: model -> `positions.unit_times` of it; heard_rows: see `heard.heard_rows`; judges: task -> its judge.
+    """
     settings = inputs.settings
     chosen = choose_items(pairs, settings.n_listen_items, settings.seed)
     if chosen.is_empty():
@@ -130,7 +143,7 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
         first = (
             pl.scan_parquet(path)
             .filter(pl.col("clip_id").is_in(chosen["prompt"].to_list()) & (pl.col("sample_index") == 0))
-            .select("clip_id", "audio", "status", "reason")
+            .select("clip_id", "audio", "status", "reason", "flags")
             .collect()
         )
         heard[model] = {str(row["clip_id"]): row for row in first.iter_rows(named=True)}
@@ -140,6 +153,9 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
         model: frame.join(chosen.select("task", "item_id"), on=["task", "item_id"], how="semi")
         for model, frame in times.items()
     }
+    judged = heard_rows.filter((pl.col("source") == "model") & (pl.col("sample_index") == 0)).join(
+        chosen.select("task", "item_id"), on=["task", "item_id"], how="semi"
+    )
     for item in chosen.iter_rows(named=True):
         cut = int(item["transition"])
         players = []
@@ -152,18 +168,11 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
                 players.append(Player(title, None, None, Markup(""), reason))
             else:
                 players.append(_player(title, flac, budget, None if role == "prompt" else cut))
-        continuations = []
-        for model, rows in heard.items():
-            row = rows.get(item["prompt"])
-            flac = _flac(row)
-            if row is None or flac is None:
-                reason = "no continuation of this prompt" if row is None else f"{row['status']}: {row['reason'] or ''}"
-                continuations.append(Player(model, None, None, Markup(""), reason))
-            else:
-                player = _player(model, flac, budget)
-                if row["status"] != tables.OK and player.reason is None:
-                    player = Player(model, player.uri, player.seconds, player.wave, f"{row['status']}")
-                continuations.append(player)
+        judge = judges.get(item["task"])
+        said = {model: rows.get(item["prompt"]) for model, rows in heard.items()}
+        continuations = [
+            _said(model, row, _judged(judged, item, model, judge), judge, budget) for model, row in said.items()
+        ]
         traces = [_trace(model, frame, item, settings.primary_window_s) for model, frame in near.items()]
         found.items.append(
             HeardItem(
@@ -179,6 +188,45 @@ def listening(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.Dat
         found.n_players += sum(player.uri is not None for player in [*players, *continuations])
     found.n_left_out, found.embedded_bytes = budget.n_left_out, budget.used
     return found
+
+
+def _judged(judged: pl.DataFrame, item: dict[str, Any], model: str, judge: str | None) -> dict[str, Any] | None:
+    """The judging row of a model's first sample for an item, by the task's judge."""
+    if judge is None:
+        return None
+    of_item = (pl.col("task") == item["task"]) & (pl.col("item_id") == item["item_id"])
+    rows = judged.filter(of_item & (pl.col("name") == model) & (pl.col("judge") == judge))
+    return next(rows.iter_rows(named=True), None)
+
+
+def _said(
+    model: str, row: dict[str, Any] | None, judged: dict[str, Any] | None, judge: str | None, budget: _Budget
+) -> Player:
+    """The player of a continuation, with what the tables say of it."""
+    if row is None:
+        return Player(model, None, None, Markup(""), "no continuation of this prompt")
+    flac = _flac(row)
+    detail = "; ".join(
+        [str(row["status"]), *(_FLAGS.get(flag, flag) for flag in row["flags"] or []), *_verdict(judged, judge)]
+    )
+    if flac is None:
+        return Player(model, None, None, Markup(""), row["reason"], detail)
+    return replace(_player(model, flac, budget), detail=detail)
+
+
+_FLAGS = {"loops": "loops", "repeats_prompt": "repeats the prompt"}
+
+
+def _verdict(judged: dict[str, Any] | None, judge: str | None) -> list[str]:
+    if judge is None or judged is None:
+        return []
+    if judged["verdict"] is None:
+        return [f"not judged by {judge}: {judged['reason'] or 'no verdict'}"]
+    if judged["margin"] is None:
+        return ["counted as wrong"]
+    where = {1.0: "nearer to the right one", 0.5: "as near to the right one as to the wrong one"}
+    said = where.get(judged["verdict"], "nearer to the wrong one")
+    return [f"{said} by {judge}, margin {judged['margin']:+.3f}"]
 
 
 def _trace(model: str, times: pl.DataFrame, item: dict[str, object], window_s: float) -> Trace | None:

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from spokeneval import tables
-from spokeneval.report import figures, figures_of_groups, html, positions
+from spokeneval.report import figures, figures_of_groups, figures_of_judges, html, positions
 from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
@@ -22,12 +22,13 @@ from spokeneval.report.content import content_table, split_judging, with_transcr
 from spokeneval.report.failures import failures_table, n_failed_items, n_failed_rows
 from spokeneval.report.gap import gap_table
 from spokeneval.report.groups import groups_table
-from spokeneval.report.heard import model_judging_table
+from spokeneval.report.heard import heard_rows, model_judging_table, samples_table
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.items import items_long, read_judging
-from spokeneval.report.judges import Panel, chosen_judges
+from spokeneval.report.judges import Panel, chosen_judges, ranking_judges
 from spokeneval.report.learning import learning_tables
 from spokeneval.report.listening import listening
+from spokeneval.report.ranking import with_ranking
 from spokeneval.report.rendering import Figure, render
 from spokeneval.report.schemas import (
     ACCURACY,
@@ -38,19 +39,18 @@ from spokeneval.report.schemas import (
     GAP,
     GROUPS,
     ITEMS_LONG,
-    JUDGES,
     LEARNING,
-    MODEL_JUDGING,
     PROFILE,
     STRATA,
     TIMINGS,
 )
 from spokeneval.report.schemas_content import CONTENT
+from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
 from spokeneval.tables import TableSchema, atomic_path, write_table
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Of the layout of results.json; see docs/reading-the-report.md."""
 
 
@@ -75,7 +75,9 @@ class ReportTables:
     accuracy: pl.DataFrame
     comparisons: pl.DataFrame
     judges: pl.DataFrame
+    judges_by_codec: pl.DataFrame
     model_judging: pl.DataFrame
+    model_judging_samples: pl.DataFrame
     content: pl.DataFrame
     said: pl.DataFrame
     """The judging rows of transcribers, one per item, source and sample."""
@@ -90,7 +92,9 @@ class ReportTables:
     learning: pl.DataFrame
     best_steps: pl.DataFrame
     no_judge: dict[str, str]
-    """task -> why no judge could be chosen for it"""
+    """task -> why no judge was chosen for it"""
+    heard: pl.DataFrame
+    """The judging rows behind `model_judging`, one per item and sample."""
     n_items: int
     n_failed_items: int
     """Items with at least one failed row."""
@@ -101,7 +105,9 @@ class ReportTables:
             "accuracy": (self.accuracy, ACCURACY),
             "comparisons": (self.comparisons, COMPARISONS),
             "judges": (self.judges, JUDGES),
+            "judges_by_codec": (self.judges_by_codec, JUDGES_BY_CODEC),
             "model_judging": (self.model_judging, MODEL_JUDGING),
+            "model_judging_samples": (self.model_judging_samples, MODEL_JUDGING_SAMPLES),
             "content": (self.content, CONTENT),
             "agreement": (self.agreement, AGREEMENT),
             "failures": (self.failures, FAILURES),
@@ -131,7 +137,8 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
             frame.write_csv(temporary)
     write_table(folder / "items_long.parquet", found.items, ITEMS_LONG, identity)
     drawn = _figures(inputs, found, folder / "figures")
-    heard = with_transcripts(listening(inputs, pairs, times), found.said)
+    played = listening(inputs, pairs, times, found.heard, chosen_judges(found.judges))
+    heard = with_transcripts(played, found.said)
     reductions = conventions(inputs)
     page = html.report_page(inputs, pairs, found, drawn, heard, reductions)
     with atomic_path(folder / "report.html") as temporary:
@@ -158,7 +165,8 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
     accuracy = with_letters(accuracy_table(inputs, pairs, scores), comparisons)
     panel = Panel(inputs, pairs, judging)
     judges = panel.table()
-    model_judging = model_judging_table(inputs, pairs, panel.with_combined(judging))
+    heard = heard_rows(inputs, panel.with_combined(judging))
+    model_judging = with_ranking(inputs, pairs, heard, model_judging_table(inputs, pairs, heard), panel)
     empty = pl.DataFrame(pl.from_arrow(PROFILE.empty()))
     profile = [positions.profile_rows(inputs, name, frame, pairs) for name, frame in times.items()]
     timings = pl.DataFrame(pl.from_arrow(TIMINGS.from_rows([asdict(timing) for timing in inputs.timings])))
@@ -166,7 +174,9 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         accuracy,
         comparisons,
         judges,
+        panel.codec_table(),
         model_judging,
+        samples_table(heard),
         content_table(inputs, pairs, said),
         said,
         agreement_table(inputs, accuracy, model_judging, judges),
@@ -179,6 +189,7 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         gap_table(inputs, pairs, scores, accuracy),
         *learning_tables(inputs, pairs, scores),
         panel.notes,
+        heard,
         len(pairs),
         n_failed_items(inputs, pairs, scores, everything),
     )
@@ -195,12 +206,14 @@ def _figures(inputs: ReportInputs, found: ReportTables, folder: Path) -> dict[st
             "Heat table of accuracy, models by tasks; the numbers are in the table of accuracies.",
         ),
         "between_floor_and_ceiling": (
-            figures.between_floor_and_ceiling(found.model_judging, chosen, codecs, models),
-            "Each model's share by the judge, between its floor and its codec's ceilings, one panel a task; the "
-            "numbers are in the table of what judges heard.",
+            figures_of_judges.between_floor_and_ceiling(found.model_judging, chosen, codecs, models),
+            "Each model's share by the judge, between its floor and its codec's ceilings, with the baselines, one "
+            "panel a task; the numbers are in the table of what judges heard.",
         ),
         "evaluator_against_judge": (
-            figures.evaluator_against_judge(found.accuracy, found.model_judging, chosen, models),
+            figures_of_judges.evaluator_against_judge(
+                found.accuracy, found.model_judging, ranking_judges(found.judges), models
+            ),
             "Scatter of accuracy against the judge's share, one panel a task, intervals on both axes.",
         ),
         "window_sweep": (
@@ -246,6 +259,9 @@ def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, An
         "models": {name: asdict(entry) for name, entry in inputs.models.items()},
         "judges": {name: asdict(entry) for name, entry in inputs.judges.items()},
         "chosen_judges": chosen_judges(found.judges),
+        "ranking_judges": ranking_judges(found.judges),
+        "judge_standings": found.judges.to_dicts(),
+        "judges_by_codec": found.judges_by_codec.to_dicts(),
         "human_topline": {task: [asdict(entry) for entry in entries] for task, entries in inputs.human_topline.items()},
         "published_source": inputs.published_source,
         "accuracy": ranked.to_dicts(),

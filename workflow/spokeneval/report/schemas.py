@@ -8,35 +8,20 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from spokeneval.report.columns import real, text, truth, whole
 from spokeneval.report.schemas_content import CONTENT
+from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
 from spokeneval.tables import Column, TableSchema
-
-
-def _s(name: str, doc: str) -> Column:
-    return Column(name, pa.string(), doc)
-
-
-def _f(name: str, doc: str) -> Column:
-    return Column(name, pa.float64(), doc)
-
-
-def _n(name: str, doc: str) -> Column:
-    return Column(name, pa.int32(), doc)
-
-
-def _b(name: str, doc: str) -> Column:
-    return Column(name, pa.bool_(), doc)
-
 
 CELL = ("evaluator", "window_s", "unconditional", "codebooks", "convention")
 """The columns that name one evaluator with all its settings."""
 
 _CELL_COLUMNS = (
-    _s("evaluator", "see the table of evaluators"),
-    _f("window_s", "seconds; null where the evaluator has no window"),
-    _s("unconditional", "'retokenise' or 'keep'; null where there is no such term"),
-    _s("codebooks", "'all', or the one codebook that was counted"),
-    _s("convention", "name of the reduction convention"),
+    text("evaluator", "see the table of evaluators"),
+    real("window_s", "seconds; null where the evaluator has no window"),
+    text("unconditional", "'retokenise' or 'keep'; null where there is no such term"),
+    text("codebooks", "'all', or the one codebook that was counted"),
+    text("convention", "name of the reduction convention"),
 )
 
 ACCURACY = TableSchema(
@@ -45,33 +30,33 @@ ACCURACY = TableSchema(
     ("task", "model", *CELL),
     "One row per task, model (or source of a baseline) and evaluator: how often the right clip scored better.",
     (
-        _s("task", "task"),
-        _s("model", "model; for baselines where the row comes from ('audio' or a tokenizer)"),
-        _s("family", "grouping key; null for baselines and published rows"),
-        _s("tokenizer", "grouping key; null for audio baselines and published rows"),
+        text("task", "task"),
+        text("model", "model; for baselines where the row comes from ('audio' or a tokenizer)"),
+        text("family", "grouping key; null for baselines and published rows"),
+        text("tokenizer", "grouping key; null for audio baselines and published rows"),
         *_CELL_COLUMNS,
-        _s("role", "'evaluator', 'control' (placebo), 'baseline' (no model) or 'published' (somebody else's)"),
-        _s("source", "where a published row is printed; null for own rows"),
-        _b("primary", "in the primary family, fixed beforehand"),
-        _b("headline", "the evaluator that ranks the models of this task"),
-        _n("n_items", "items of the task; for published rows as published, or null"),
-        _n("n_scored", "items with a verdict; for published rows as n_items"),
-        _n("n_failed", "items without: counted, never averaged"),
-        _n("n_ties", "ties; each counts one half"),
-        _n("n_clusters", "clusters that the interval resamples"),
-        _s(
+        text("role", "'evaluator', 'control' (placebo), 'baseline' (no model) or 'published' (somebody else's)"),
+        text("source", "where a published row is printed; null for own rows"),
+        truth("primary", "in the primary family, fixed beforehand"),
+        truth("headline", "the evaluator that ranks the models of this task"),
+        whole("n_items", "items of the task; for published rows as published, or null"),
+        whole("n_scored", "items with a verdict; for published rows as n_items"),
+        whole("n_failed", "items without: counted, never averaged"),
+        whole("n_ties", "ties; each counts one half"),
+        whole("n_clusters", "clusters that the interval resamples"),
+        text(
             "averaging",
             "what `accuracy` is a mean over: 'items', or 'clusters' (mean over clusters of the mean within)",
         ),
-        _f("accuracy", "share of right items, ties one half, by `averaging`; null where none was scored"),
-        _f("accuracy_items", "the mean over items, whatever `averaging`; null for published rows"),
-        _f("low", "cluster bootstrap; of published rows Wilson"),
-        _f("high", "cluster bootstrap; of published rows Wilson"),
-        _f("wilson_low", "Wilson of accuracy_items, as if items were independent"),
-        _f("wilson_high", "Wilson of accuracy_items, as if items were independent"),
-        _s("letters", "models of a task that share a letter cannot be told apart; headline rows only, else null"),
-        _f("mdd", "least difference seen in 80 % of repetitions after Holm, median over pairs; headline rows only"),
-        _s("note", "why there is no interval, or no own row beside a published one; null where nothing"),
+        real("accuracy", "share of right items, ties one half, by `averaging`; null where none was scored"),
+        real("accuracy_items", "the mean over items, whatever `averaging`; null for published rows"),
+        real("low", "cluster bootstrap; of published rows Wilson"),
+        real("high", "cluster bootstrap; of published rows Wilson"),
+        real("wilson_low", "Wilson of accuracy_items, as if items were independent"),
+        real("wilson_high", "Wilson of accuracy_items, as if items were independent"),
+        text("letters", "models of a task that share a letter cannot be told apart; headline rows only, else null"),
+        real("mdd", "least difference seen in 80 % of repetitions after Holm, median over pairs; headline rows only"),
+        text("note", "why there is no interval, or no own row beside a published one; null where nothing"),
     ),
 )
 
@@ -81,21 +66,21 @@ GAP = TableSchema(
     ("role", "model", *CELL),
     "One row per model and evaluator: the share of the gap from `global` to the human topline that it closes.",
     (
-        _s("role", "'evaluator' (own) or 'published'"),
-        _s("model", "model"),
+        text("role", "'evaluator' (own) or 'published'"),
+        text("model", "model"),
         *_CELL_COLUMNS,
-        _n("n_tasks", "tasks that are averaged"),
-        _s("tasks", "which: consistency tasks with a topline, `global` and the evaluator; separated by ', '"),
-        _f("accuracy_global", "mean accuracy of `global` over these tasks"),
-        _f("accuracy", "mean accuracy of the evaluator"),
-        _f("topline", "mean human topline"),
-        _f(
+        whole("n_tasks", "tasks that are averaged"),
+        text("tasks", "which: consistency tasks with a topline, `global` and the evaluator; separated by ', '"),
+        real("accuracy_global", "mean accuracy of `global` over these tasks"),
+        real("accuracy", "mean accuracy of the evaluator"),
+        real("topline", "mean human topline"),
+        real(
             "share", "(accuracy - accuracy_global) / (topline - accuracy_global); null where global is not below people"
         ),
-        _f("low", "paired cluster bootstrap; null for published rows"),
-        _f("high", "paired cluster bootstrap; null for published rows"),
-        _s("source", "where a published row is printed; null for own rows"),
-        _s("note", "why there is no share or interval; null where nothing"),
+        real("low", "paired cluster bootstrap; null for published rows"),
+        real("high", "paired cluster bootstrap; null for published rows"),
+        text("source", "where a published row is printed; null for own rows"),
+        text("note", "why there is no share or interval; null where nothing"),
     ),
 )
 
@@ -105,19 +90,19 @@ STRATA = TableSchema(
     ("task", "model", *CELL, "by", "stratum"),
     "One row per task, model, evaluator (headline and global) and stratum of items: does accuracy depend on it?",
     (
-        _s("task", "task"),
-        _s("model", "model"),
+        text("task", "task"),
+        text("model", "model"),
         *_CELL_COLUMNS,
-        _b("headline", "the evaluator that ranks the models of this task"),
-        _s("by", "kind of stratum: 'length' (which member is longer), or 'label:' and the name of a label"),
-        _s("stratum", "value of the label, or 'positive longer', 'positive shorter', 'equal'"),
-        _n("n", "scored items"),
-        _f("accuracy", "mean over items, ties one half"),
-        _f("low", "cluster bootstrap"),
-        _f("high", "cluster bootstrap"),
-        _f("p_holm", "Kruskal-Wallis over the strata of this kind, after Holm over all tests of the task"),
-        _b("flagged", "the strata of this kind differ by more than chance; null where there is no test"),
-        _s("note", "why there is no interval; null where there is one"),
+        truth("headline", "the evaluator that ranks the models of this task"),
+        text("by", "kind of stratum: 'length' (which member is longer), or 'label:' and the name of a label"),
+        text("stratum", "value of the label, or 'positive longer', 'positive shorter', 'equal'"),
+        whole("n", "scored items"),
+        real("accuracy", "mean over items, ties one half"),
+        real("low", "cluster bootstrap"),
+        real("high", "cluster bootstrap"),
+        real("p_holm", "Kruskal-Wallis over the strata of this kind, after Holm over all tests of the task"),
+        truth("flagged", "the strata of this kind differ by more than chance; null where there is no test"),
+        text("note", "why there is no interval; null where there is one"),
     ),
 )
 
@@ -127,19 +112,19 @@ GROUPS = TableSchema(
     ("task", *CELL, "key", "group", "against"),
     "One row per task, evaluator and group of models; and the difference between the two largest tokenizer groups.",
     (
-        _s("task", "task"),
+        text("task", "task"),
         *_CELL_COLUMNS,
-        _b("headline", "the evaluator that ranks the models of this task"),
-        _s("key", "'tokenizer' or 'family'"),
-        _s("group", "the tokenizer or family"),
-        _s("against", "the group that is subtracted; null in the rows of one group"),
-        _n("n_models", "models of the group with a score"),
-        _n("n_models_against", "models of the other group; null in the rows of one group"),
-        _f("accuracy", "mean of the models' accuracies; null in rows of a difference"),
-        _f("difference", "mean of `group` minus mean of `against`; null in the rows of one group"),
-        _f("low", "cluster bootstrap over items, models fixed"),
-        _f("high", "cluster bootstrap over items, models fixed"),
-        _s("note", "why there is no interval; null where there is one"),
+        truth("headline", "the evaluator that ranks the models of this task"),
+        text("key", "'tokenizer' or 'family'"),
+        text("group", "the tokenizer or family"),
+        text("against", "the group that is subtracted; null in the rows of one group"),
+        whole("n_models", "models of the group with a score"),
+        whole("n_models_against", "models of the other group; null in the rows of one group"),
+        real("accuracy", "mean of the models' accuracies; null in rows of a difference"),
+        real("difference", "mean of `group` minus mean of `against`; null in the rows of one group"),
+        real("low", "cluster bootstrap over items, models fixed"),
+        real("high", "cluster bootstrap over items, models fixed"),
+        text("note", "why there is no interval; null where there is one"),
     ),
 )
 
@@ -149,22 +134,26 @@ LEARNING = TableSchema(
     ("series", "task", *CELL, "step"),
     "One row per series, task, evaluator and step: the learning curve, and which steps may be the best.",
     (
-        _s("series", "training run"),
-        _n("step", "step of the checkpoint"),
-        _s("model", "the checkpoint as a model"),
-        _s("task", "task"),
+        text("series", "training run"),
+        whole("step", "step of the checkpoint"),
+        text("model", "the checkpoint as a model"),
+        text("task", "task"),
         *_CELL_COLUMNS,
-        _b("headline", "the evaluator that ranks the models of this task"),
-        _n("n_scored", "items with a verdict"),
-        _f("accuracy", "share of right items, ties one half"),
-        _f("low", "cluster bootstrap"),
-        _f("high", "cluster bootstrap"),
-        _b("best", "highest accuracy; the earliest of equals"),
-        _f("share_best", "share of resamples in which it is the best, equals sharing; on items that all steps scored"),
-        _f("difference", "accuracy of the best step minus its own, on the items that both scored"),
-        _f("p_holm", "paired cluster bootstrap of that difference, two-sided, Holm over the steps; null for the best"),
-        _b("may_be_best", "cannot be told from the best at 5 %; null where there is no test"),
-        _s("note", "why there is no interval; null where there is one"),
+        truth("headline", "the evaluator that ranks the models of this task"),
+        whole("n_scored", "items with a verdict"),
+        real("accuracy", "share of right items, ties one half"),
+        real("low", "cluster bootstrap"),
+        real("high", "cluster bootstrap"),
+        truth("best", "highest accuracy; the earliest of equals"),
+        real(
+            "share_best", "share of resamples in which it is the best, equals sharing; on items that all steps scored"
+        ),
+        real("difference", "accuracy of the best step minus its own, on the items that both scored"),
+        real(
+            "p_holm", "paired cluster bootstrap of that difference, two-sided, Holm over the steps; null for the best"
+        ),
+        truth("may_be_best", "cannot be told from the best at 5 %; null where there is no test"),
+        text("note", "why there is no interval; null where there is one"),
     ),
 )
 
@@ -174,20 +163,20 @@ BEST_STEPS = TableSchema(
     ("series", "task", *CELL),
     "One row per series, task and evaluator: the best step, and how sure that is.",
     (
-        _s("series", "training run"),
-        _s("task", "task"),
+        text("series", "training run"),
+        text("task", "task"),
         *_CELL_COLUMNS,
-        _b("headline", "the evaluator that ranks the models of this task"),
-        _n("n_steps", "checkpoints with a score"),
-        _n("best_step", "step of the highest accuracy; the earliest of equals"),
-        _f("accuracy", "its accuracy"),
-        _f("low", "cluster bootstrap"),
-        _f("high", "cluster bootstrap"),
-        _n("step_low", "lower end of the interval of the best step over resamples; null where there is none"),
-        _n("step_high", "upper end"),
-        _f("share_best", "share of resamples in which this step is the best"),
-        _s("may_be_best", "steps that cannot be told from it, itself among them; separated by ', '"),
-        _s("note", "why something is missing; null where nothing is"),
+        truth("headline", "the evaluator that ranks the models of this task"),
+        whole("n_steps", "checkpoints with a score"),
+        whole("best_step", "step of the highest accuracy; the earliest of equals"),
+        real("accuracy", "its accuracy"),
+        real("low", "cluster bootstrap"),
+        real("high", "cluster bootstrap"),
+        whole("step_low", "lower end of the interval of the best step over resamples; null where there is none"),
+        whole("step_high", "upper end"),
+        real("share_best", "share of resamples in which this step is the best"),
+        text("may_be_best", "steps that cannot be told from it, itself among them; separated by ', '"),
+        text("note", "why something is missing; null where nothing is"),
     ),
 )
 
@@ -197,19 +186,19 @@ COMPARISONS = TableSchema(
     ("task", *CELL, "model_a", "model_b"),
     "One row per pair of models and task under the headline evaluator: a paired test on the items both have.",
     (
-        _s("task", "task"),
+        text("task", "task"),
         *_CELL_COLUMNS,
-        _s("model_a", "first model"),
-        _s("model_b", "second model"),
-        _n("n_shared", "items that both models have a verdict for"),
-        _n("n_clusters", "clusters whose signs are flipped as a whole"),
-        _f("difference", "accuracy of a minus accuracy of b on the shared items, averaged as the accuracies are"),
-        _f("discordance", "mean squared difference of the verdicts"),
-        _f("p", "sign-flip permutation, two-sided; null where it cannot be had"),
-        _f("p_holm", "after Holm over the pairs of the task"),
-        _f("mdd", "least difference seen in 80 % of repetitions, unadjusted"),
-        _f("mdd_holm", "the same at the strictest level of Holm"),
-        _s("note", "which test, or why there is none"),
+        text("model_a", "first model"),
+        text("model_b", "second model"),
+        whole("n_shared", "items that both models have a verdict for"),
+        whole("n_clusters", "clusters whose signs are flipped as a whole"),
+        real("difference", "accuracy of a minus accuracy of b on the shared items, averaged as the accuracies are"),
+        real("discordance", "mean squared difference of the verdicts"),
+        real("p", "sign-flip permutation, two-sided; null where it cannot be had"),
+        real("p_holm", "after Holm over the pairs of the task"),
+        real("mdd", "least difference seen in 80 % of repetitions, unadjusted"),
+        real("mdd_holm", "the same at the strictest level of Holm"),
+        text("note", "which test, or why there is none"),
     ),
 )
 
@@ -219,75 +208,24 @@ AGREEMENT = TableSchema(
     ("level", "task", "judge", *CELL),
     "One row per evaluator: does it order the systems as the judge does? Agreement with a judge, not with people.",
     (
-        _s("level", "'system' (mean over tasks) or 'task' (one task)"),
-        _s("task", "task; 'all' at the system level"),
-        _s("judge", "judge; 'chosen' at the system level: the chosen judge of each task"),
+        text("level", "'system' (mean over tasks) or 'task' (one task)"),
+        text("task", "task; 'all' at the system level"),
+        text("judge", "judge; 'chosen' at the system level: the chosen judge of each task"),
         *_CELL_COLUMNS,
-        _b("primary", "in the primary family, fixed beforehand"),
-        _b("chosen", "under the chosen judge of the task"),
-        _n("n_systems", "models with continuations and verdicts"),
-        _n("n_tasks", "tasks that are averaged"),
+        truth("primary", "in the primary family, fixed beforehand"),
+        truth("chosen", "under the chosen judge of the task"),
+        whole("n_systems", "models with continuations and verdicts"),
+        whole("n_tasks", "tasks that are averaged"),
         *(
             column
             for name in ("pearson", "spearman", "kendall")
             for column in (
-                _f(name, "coefficient; null where it is not defined"),
-                _f(f"{name}_low", "interval for new systems; null below five"),
-                _f(f"{name}_high", "interval for new systems; null below five"),
+                real(name, "coefficient; null where it is not defined"),
+                real(f"{name}_low", "interval for new systems; null below five"),
+                real(f"{name}_high", "interval for new systems; null below five"),
             )
         ),
-        _s("note", "why a coefficient or interval is missing; null where none is"),
-    ),
-)
-
-JUDGES = TableSchema(
-    "report_judges",
-    1,
-    ("task", "judge"),
-    "One row per task and judge: can the judge hear the attribute in real recordings?",
-    (
-        _s("task", "task"),
-        _s("judge", "judge"),
-        _s("attribute", "what the judge is made to hear"),
-        _b("trivial", "hears level or spectrum only"),
-        _n("n_items", "items judged"),
-        _n("n_failed", "items without a judgement"),
-        _f("share", "share of items whose prompt is nearer to the right continuation"),
-        _f("low", "cluster bootstrap"),
-        _f("high", "cluster bootstrap"),
-        _f("wilson_low", "Wilson"),
-        _f("wilson_high", "Wilson"),
-        _f("against", "what the interval is held against: human topline or threshold"),
-        _s("against_source", "where that comes from"),
-        _s("verdict", "qualifies, cannot tell, fails, or no data"),
-        _b("chosen", "the judge that scores models on this task"),
-        _s("note", "why there is no interval, or what the choice means; null where nothing"),
-    ),
-)
-
-MODEL_JUDGING = TableSchema(
-    "report_model_judging",
-    1,
-    ("task", "judge", "source", "name"),
-    "One row per task, judge and source: how often what was heard is nearer to the right continuation.",
-    (
-        _s("task", "task"),
-        _s("judge", "judge"),
-        _s("source", "model, other_item (floor), copy, prompt_round_trip and positive_round_trip (ceilings) ..."),
-        _s("name", "model, or tokenizer-vocoder for the ceilings"),
-        _n("n_items", "items of the task"),
-        _n("n_scored", "items with a judgement (all samples of an item averaged first)"),
-        _n("n_failed", "items without"),
-        _n("n_ties", "ties"),
-        _n("n_unusable", "continuations that are empty, silent or too short: counted as wrong"),
-        _f("share", "share nearer to the right continuation; null for naturalness judges"),
-        _f("low", "cluster bootstrap"),
-        _f("high", "cluster bootstrap"),
-        _f("mean_margin", "mean of cos_positive - cos_negative"),
-        _f("mean_score", "mean of a naturalness judge, on its own scale; null else"),
-        _f("score_low", "cluster bootstrap"),
-        _f("score_high", "cluster bootstrap"),
-        _s("note", "why there is no interval; null where there is one"),
+        text("note", "why a coefficient or interval is missing; null where none is"),
     ),
 )
 
@@ -297,14 +235,14 @@ FAILURES = TableSchema(
     ("stage", "name", "task", "kind", "reason"),
     "Rows that failed, or continuations that cannot be used, grouped by reason.",
     (
-        _s("stage", "pairs, evaluators, controls, continuations, qualification, judging, round_trips"),
-        _s("name", "model, judge or tokenizer"),
-        _s("task", "task; '-' where the row belongs to none"),
-        _s("kind", "failed, or the status of a continuation: empty, silent, clipped, too_short"),
-        _s("reason", "the recorded reason, lengths of clips and ids apart"),
+        text("stage", "pairs, evaluators, controls, continuations, qualification, baselines, judging, round_trips"),
+        text("name", "model, judge or tokenizer"),
+        text("task", "task; '-' where the row belongs to none"),
+        text("kind", "failed, or the status of a continuation: empty, silent, clipped, too_short"),
+        text("reason", "the recorded reason, lengths of clips and ids apart"),
         Column("n_rows", pa.int64(), "rows"),
         Column("n_items", pa.int64(), "distinct items (prompts, for continuations)"),
-        _s("example", "one item"),
+        text("example", "one item"),
     ),
 )
 
@@ -314,11 +252,11 @@ TIMINGS = TableSchema(
     ("stage", "name"),
     "What each job cost.",
     (
-        _s("stage", "stage"),
-        _s("name", "model, tokenizer, judge ..."),
-        _f("seconds", "wall seconds"),
-        _f("max_rss_mb", "largest resident memory, MB"),
-        _f("cpu_s", "processor seconds"),
+        text("stage", "stage"),
+        text("name", "model, tokenizer, judge ..."),
+        real("seconds", "wall seconds"),
+        real("max_rss_mb", "largest resident memory, MB"),
+        real("cpu_s", "processor seconds"),
     ),
 )
 
@@ -328,14 +266,14 @@ PROFILE = TableSchema(
     ("task", "model", "time_s"),
     "Mean NLL of the wrong clip minus that of the right one, by time from the transition.",
     (
-        _s("task", "task"),
-        _s("model", "model"),
-        _s("tokenizer", "its tokenizer"),
-        _f("time_s", "middle of the bin, seconds from the transition"),
-        _n("n_items", "items with tokens of both members in the bin"),
-        _f("difference", "nats per token, mean over items"),
-        _f("low", "cluster bootstrap"),
-        _f("high", "cluster bootstrap"),
+        text("task", "task"),
+        text("model", "model"),
+        text("tokenizer", "its tokenizer"),
+        real("time_s", "middle of the bin, seconds from the transition"),
+        whole("n_items", "items with tokens of both members in the bin"),
+        real("difference", "nats per token, mean over items"),
+        real("low", "cluster bootstrap"),
+        real("high", "cluster bootstrap"),
     ),
 )
 
@@ -345,22 +283,22 @@ ITEMS_LONG = TableSchema(
     ("model", "task", "item_id", *CELL, "sample_index"),
     "Every score of every item: likelihood evaluators, controls and judges, in one long table.",
     (
-        _s("model", "model, or where a baseline comes from"),
-        _s("task", "task"),
-        _s("item_id", "item"),
-        _s("cluster", "items of one cluster are resampled together"),
+        text("model", "model, or where a baseline comes from"),
+        text("task", "task"),
+        text("item_id", "item"),
+        text("cluster", "items of one cluster are resampled together"),
         *_CELL_COLUMNS,
         Column("sample_index", pa.int16(), "sample of the continuation; 0 where nothing was sampled"),
-        _f("score_positive", "NLL of the right clip (lower is better); cosine to it for 'judge:' rows"),
-        _f("score_negative", "the same of the wrong clip"),
-        _n("n_scored_positive", "tokens counted in the right clip; null for judges"),
-        _n("n_scored_negative", "tokens counted in the wrong clip; null for judges"),
-        _f("seconds_positive", "real seconds that those tokens span; null for judges"),
-        _f("seconds_negative", "real seconds that those tokens span; null for judges"),
-        _f("verdict", "1 right, 0.5 tie, 0 wrong; null where the item failed"),
-        _f("margin", "how clearly the right clip won: > 0 is right, in the units of the scores"),
-        _s("status", "ok or failed"),
-        _s("reason", "why it failed"),
+        real("score_positive", "NLL of the right clip (lower is better); cosine to it for 'judge:' rows"),
+        real("score_negative", "the same of the wrong clip"),
+        whole("n_scored_positive", "tokens counted in the right clip; null for judges"),
+        whole("n_scored_negative", "tokens counted in the wrong clip; null for judges"),
+        real("seconds_positive", "real seconds that those tokens span; null for judges"),
+        real("seconds_negative", "real seconds that those tokens span; null for judges"),
+        real("verdict", "1 right, 0.5 tie, 0 wrong; null where the item failed"),
+        real("margin", "how clearly the right clip won: > 0 is right, in the units of the scores"),
+        text("status", "ok or failed"),
+        text("reason", "why it failed"),
     ),
 )
 
@@ -376,7 +314,9 @@ REPORT_SCHEMAS = {
         COMPARISONS,
         AGREEMENT,
         JUDGES,
+        JUDGES_BY_CODEC,
         MODEL_JUDGING,
+        MODEL_JUDGING_SAMPLES,
         CONTENT,
         FAILURES,
         TIMINGS,
