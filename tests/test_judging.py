@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging_world import (
+    RATE,
     ConstantVocoder,
     Naturalness,
     PCMTokenizer,
@@ -158,6 +159,21 @@ def test_a_clip_that_the_tokenizer_or_vocoder_refused_fails_alone(world: World) 
     }
     assert failed["verdict"].null_count() == 2
     assert rows.filter(pl.col("status") == "ok")["verdict"].null_count() == 0
+
+
+@pytest.mark.parametrize(("kept", "status"), [(0.4, "too_short"), (0.0, "empty"), (-1.0, "silent")])
+def test_a_round_trip_that_cannot_be_used_is_wrong_as_a_continuation_is(world: World, kept: float, status: str) -> None:
+    class Losing(PCMVocoder):
+        def decode(self, codes: Any, tokenizer: Any) -> Any:
+            waveform = super().decode(codes, tokenizer)
+            return waveform * 0 if kept < 0 else waveform[: round(kept * RATE)]
+
+    trips = world.round_trips(RMSLevel(), Losing(), "losing")
+    rows = judging.judge_round_trips(world.pairs, trips, world.references(RMSLevel()))
+    assert set(rows.select("status", "audio_status", "verdict").iter_rows()) == {("ok", status, 0.0)}
+    natural = world.round_trips(Naturalness(), Losing(), "losing naturally")
+    scores = judging.judge_round_trips(world.pairs, natural, world.references(Naturalness(), "naturalness"))
+    assert set(scores.select("status", "audio_status", "score").iter_rows()) == {("ok", status, None)}
 
 
 # ---------------------------------------------------------------- continuations

@@ -24,6 +24,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from spokeneval.audio import decode_flac, make_clip, pcm_digest, resample
+from spokeneval.continuations import status_of
 from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.judges.base import EmbeddingJudge, Judge, NaturalnessJudge, Transcriber, answer_of
 from spokeneval.store import PartStore
@@ -39,6 +40,14 @@ REFERENCE_ROLES = ("prompt", "continuation_positive", "continuation_negative", "
 ROUND_TRIP_ROLES = ("prompt", "continuation_positive")
 JUDGED_STATUSES = (OK, "clipped")
 """Continuations of these statuses are heard; empty, silent and too short ones count as wrong unheard."""
+
+
+class UnusableError(ItemError):
+    """A round trip that would count as wrong, were it a continuation."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Counts(NamedTuple):
@@ -158,7 +167,8 @@ def round_trips(
     """Hear prompts, right continuations and third clips through the codec: decode(codes), one part per batch.
 
     audio_id is the clip's. Each round trip is brought to integer PCM as a continuation is, at 24 bit, so that a codec
-    that changes nothing changes no sample of a stored clip.
+    that changes nothing changes no sample of a stored clip. Its status is that of a continuation: empty, silent and too
+    short ones are failed rows that say so in `audio_status`.
     """
     wanted = set(round_trip_ids(pairs, tokens))
     rows = tokens.filter(pl.col("clip_id").is_in(list(wanted)))
@@ -177,7 +187,11 @@ def round_trips(
             try:
                 if isinstance(codes, ItemError):
                     raise codes
-                clip = make_clip(vocoder.decode(codes, tokenizer), sample_rate, "PCM_24")
+                waveform = vocoder.decode(codes, tokenizer)
+                status, reason = status_of(waveform, sample_rate)
+                if status not in JUDGED_STATUSES:
+                    raise UnusableError(status, f"the codec's sound is {status}: {reason}")
+                clip = make_clip(waveform, sample_rate, "PCM_24")
             except ItemError as error:
                 yield audio_id, error, sample_rate
                 continue
@@ -287,6 +301,7 @@ def _row(judge: Judge, audio_id: str, found: Any, seconds: float | None) -> Row:
         "score": float(found) if answer == "naturalness" else None,
         "text": str(found) if answer == "transcript" else None,
         "seconds": seconds,
+        "audio_status": found.status if isinstance(found, UnusableError) else None,
         "status": FAILED if failed else OK,
         "reason": str(found) if failed else None,
     }

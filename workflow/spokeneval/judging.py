@@ -13,7 +13,8 @@ Conventions
   'positive_round_trip' P through the codec (self ceiling); 'model' a continuation; 'other_item' the model's
   continuation of another item of the task (floor); 'copy' and 'noise_matched' without a model (`baselines`).
 - Flags of a continuation (it loops, it repeats its prompt) go with its rows and change no verdict.
-- Continuations that are empty, silent or too short are wrong (verdict 0, no cosines) and counted by `audio_status`.
+- Continuations and round trips that are empty, silent or too short are wrong (verdict 0, no cosines) and counted by
+  `audio_status`.
   What has no judgement for another reason is a failed row, with the reason.
 - A naturalness judge compares nothing: its rows hold `score`, and neither cosines nor verdict. Of what a transcriber
   heard, see `transcripts`.
@@ -25,7 +26,7 @@ Source: the generation-based evaluation of arXiv 2601.06329; the ceilings, floor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,8 @@ class Heard:
     score: list[float | None]
     reason: list[str | None]
     """Why the judge failed; None where it did not."""
+    audio_status: list[str | None]
+    """'empty', 'silent', 'too_short': a round trip that counts as wrong; None for all else."""
 
     @classmethod
     def from_table(cls, embeddings: pl.DataFrame) -> Heard:
@@ -74,7 +77,7 @@ class Heard:
             raise ArtefactError("an audio occurs twice in a table of embeddings; remove it and run again")
         reasons = zip(embeddings["status"], embeddings["reason"], strict=True)
         reason = [None if status == OK else str(why) for status, why in reasons]
-        return cls(row_of, unit, embeddings["score"].to_list(), reason)
+        return cls(row_of, unit, embeddings["score"].to_list(), reason, embeddings["audio_status"].to_list())
 
     @property
     def naturalness(self) -> bool:
@@ -137,11 +140,18 @@ def judge_round_trips(pairs: pl.DataFrame, round_trips: pl.DataFrame, references
         ("positive_round_trip", "continuation_positive"),
     )
     candidates = [
-        candidate
+        through_codec(candidate, heard.audio_status[heard.row(str(candidate.audio_id))])
         for candidate in _of_clips(judgeable(pairs), roles)
         if candidate.source != "same_attribute_round_trip" or candidate.audio_id in heard.row_of
     ]
     return _judge(candidates, heard, Heard.from_table(references))
+
+
+def through_codec(candidate: Candidate, audio_status: str | None) -> Candidate:
+    """A round trip is counted as a continuation is: nothing is heard of an empty, silent or too short one."""
+    if audio_status is None:
+        return candidate
+    return replace(candidate, audio_id=None, audio_status=audio_status)
 
 
 def _of_clips(items: Sequence[Item], roles: Sequence[tuple[str, str]]) -> list[Candidate]:

@@ -274,6 +274,7 @@ EMBEDDINGS = TableSchema(
         Column("score", pa.float32(), "for judges that give a number and no embedding (naturalness); else null"),
         _optional("text", "what a transcriber understood; null for other judges"),
         Column("seconds", pa.float32(), "seconds of audio that entered, after the crop"),
+        _optional("audio_status", "empty, silent or too_short: a round trip that cannot be judged; else null"),
         *_status("audio"),
     ),
 )

@@ -10,7 +10,8 @@ Conventions
   rate is their ratio after summing. Lower is better. Where the recording has no words, n_words is 0 and what was added
   counts as errors.
 - What the transcriber refused (silent, too long), before or after the codec, is a failed row with the reason.
-  Continuations that are empty, silent or too short have no text, and `audio_status`.
+  Continuations and round trips that are empty, silent or too short have no text, and `audio_status`; such a round trip
+  has lost all words of the recording.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from spokeneval.errors import ArtefactError
-from spokeneval.judging import Candidate, blank_row, continuation_candidate, judgeable, samples_by_prompt
+from spokeneval.judging import Candidate, blank_row, continuation_candidate, judgeable, samples_by_prompt, through_codec
 from spokeneval.tables import FAILED, JUDGING, OK
 from spokeneval.word_errors import word_errors
 
@@ -31,6 +32,8 @@ class Heard(NamedTuple):
 
     text: str
     reason: str | None
+    audio_status: str | None = None
+    """'empty', 'silent', 'too_short': a round trip of which nothing can be heard; None for all else."""
 
 
 def transcribed_references(pairs: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
@@ -59,12 +62,13 @@ def transcribed_round_trips(
         for source, role in roles.items():
             if item[role] is None:  # a free prompt has no continuations
                 continue
-            row = _said(Candidate(item, source, item[role]), heard)
+            found = _find(heard, item[role])
+            row = _said(through_codec(Candidate(item, source, item[role]), found.audio_status), heard)
             original = _find(originals, item[role])
             if row["status"] == OK and original.reason is not None:
                 row |= {"status": FAILED, "reason": f"recording: {original.reason}"}
             elif row["status"] == OK:
-                row |= word_errors(original.text, row["text"], language)._asdict()
+                row |= word_errors(original.text, found.text, language)._asdict()
             rows.append(row)
     return _table(rows)
 
@@ -84,8 +88,11 @@ def transcribed_continuations(
 
 
 def _by_audio(transcripts: pl.DataFrame) -> dict[str, Heard]:
-    columns = transcripts.select("audio_id", "text", "status", "reason").iter_rows()
-    return {audio: Heard(text or "", None if status == OK else str(why)) for audio, text, status, why in columns}
+    columns = transcripts.select("audio_id", "text", "status", "reason", "audio_status").iter_rows()
+    return {
+        audio: Heard(text or "", None if status == OK else str(why), unusable)
+        for audio, text, status, why, unusable in columns
+    }
 
 
 def _find(heard: Mapping[str, Heard], audio_id: str) -> Heard:
