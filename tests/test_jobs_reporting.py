@@ -305,3 +305,9 @@ def test_the_verdict_counts_items_and_names_the_most_frequent_reason() -> None:
     assert results["n_failed_items"] >= 2
     assert f'most frequent: "positive: codes.jsonl has no codes for speaker/#" ({n_rows} rows)' in said
     assert said.endswith(f"The report is complete without them: results/{DATASET}/report/report.html")
+
+
+@pytest.mark.usefixtures("project")
+def test_the_configured_way_of_choosing_a_judge_reaches_the_report() -> None:
+    assert report_inputs(_config(), DATASET).settings.judge_choice == "cross_fitted"
+    assert report_inputs(_config(report__judge_choice="paper"), DATASET).settings.judge_choice == "paper"
