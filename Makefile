@@ -24,7 +24,7 @@ run: $(VENV)/.installed          ## run the workflow on CONFIG=... without fetch
 	@$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
 test: $(VENV)/.installed-dev fetch check   ## all checks and all tests
-	@$(BIN)/python -m spokeneval.demo.fetch --assets distillmos
+	@$(BIN)/python -m spokeneval.demo.fetch --assets hifigan distillmos
 	$(BIN)/pytest
 
 check: $(VENV)/.installed-dev    ## linters, types and workflow lint
