@@ -28,6 +28,7 @@ from spokeneval.jobs.reporting import (
 from spokeneval.layout import Layout
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.stages import Stages
+from spokeneval.table_schema import TableSchema
 from spokeneval.tables import (
     CLIPS,
     CONTINUATIONS,
@@ -36,7 +37,6 @@ from spokeneval.tables import (
     JUDGING,
     LIKELIHOOD,
     PAIRS,
-    TableSchema,
     read_metadata,
     write_table,
 )

@@ -21,11 +21,12 @@ from spokeneval.report import make_report
 from spokeneval.report.inputs import JudgeEntry, ReportInputs, ReportSettings
 from spokeneval.report.schemas import AGREEMENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
+from spokeneval.table_schema import TableSchema
 
 N = 60
 
 
-def _table(folder: Path, schema: tables.TableSchema) -> pl.DataFrame:
+def _table(folder: Path, schema: TableSchema) -> pl.DataFrame:
     return tables.read_table(folder / "tables" / f"{schema.name.removeprefix('report_')}.parquet", schema)
 
 

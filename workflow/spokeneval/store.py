@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spokeneval.errors import ArtefactError
-from spokeneval.tables import AUDIO_ROWS, TableSchema, atomic_path
+from spokeneval.table_schema import TableSchema
+from spokeneval.tables import AUDIO_ROWS, atomic_path
 
 Key = tuple[Any, ...]
 

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spokeneval.errors import ArtefactError
-
-AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""The struct that `datasets.Audio` reads: FLAC bytes and a relative name."""
+from spokeneval.table_schema import AUDIO, Column, TableSchema, text
 
 OK = "ok"
 FAILED = "failed"
@@ -33,59 +30,10 @@ AUDIO_ROWS = 256
 """Rows of a row group where rows hold audio: what is in memory at once when such a table is written or read."""
 
 
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: pa.DataType
-    doc: str
-    optional: bool = False
-    """True where a row may leave it out; it is null then."""
-
-
-@dataclass(frozen=True)
-class TableSchema:
-    """One kind of table. `key` columns identify a row and give the order in which rows are stored."""
-
-    name: str
-    version: int
-    key: tuple[str, ...]
-    doc: str
-    columns: tuple[Column, ...]
-
-    @cached_property
-    def arrow(self) -> pa.Schema:
-        return pa.schema([pa.field(c.name, c.type) for c in self.columns])
-
-    @property
-    def holds_audio(self) -> bool:
-        return AUDIO in self.arrow.types
-
-    def empty(self) -> pa.Table:
-        return self.arrow.empty_table()
-
-    def from_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
-        """Rows to a table of this schema; a row must name every column that is not optional, and no other."""
-        names = set(self.arrow.names)
-        needed = {column.name for column in self.columns if not column.optional}
-        for row in rows:
-            if not needed <= set(row) <= names:
-                wrong = sorted((needed - set(row)) | (set(row) - names))
-                raise ArtefactError(f"table '{self.name}': a row has columns {wrong} too few or too many")
-        return pa.Table.from_pylist(rows, schema=self.arrow)
-
-
-def _string(name: str, doc: str) -> Column:
-    return Column(name, pa.string(), doc)
-
-
-def _optional(name: str, doc: str) -> Column:
-    return Column(name, pa.string(), doc, optional=True)
-
-
 def _status(what: str) -> tuple[Column, Column]:
     return (
-        _string("status", f"'ok', or 'failed' where the {what} cannot be had, now or later"),
-        _string("reason", "why it failed; null where it did not"),
+        text("status", f"'ok', or 'failed' where the {what} cannot be had, now or later"),
+        text("reason", "why it failed; null where it did not"),
     )
 
 
@@ -104,17 +52,17 @@ CLIPS = TableSchema(
     ("clip_id",),
     "One row a clip: a stretch of audio at its native rate. Full clips, prompts and continuations alike.",
     (
-        _string("clip_id", "sha256 of the PCM samples and the rate"),
+        text("clip_id", "sha256 of the PCM samples and the rate"),
         Column("sample_rate", pa.int32(), "Hz"),
         Column("n_samples", pa.int64(), "length in samples at sample_rate"),
         Column("audio", AUDIO, "FLAC bytes (16 bit where the source is PCM16, else 24 bit), and a relative name"),
-        _string("subtype", "'PCM_16' or 'PCM_24': what the FLAC holds"),
+        text("subtype", "'PCM_16' or 'PCM_24': what the FLAC holds"),
         Column(
             "gain",
             pa.float32(),
             "factor applied to the source so that it fits the PCM range; 1.0 where none was",
         ),
-        _string("note", "what was converted on the way (channels, rate, subtype); empty where nothing was"),
+        text("note", "what was converted on the way (channels, rate, subtype); empty where nothing was"),
     ),
 )
 
@@ -124,31 +72,35 @@ PAIRS = TableSchema(
     ("task", "index"),
     "One row an item: a positive and a negative clip that share a prompt, and the clips cut out of them.",
     (
-        _string("item_id", "unique in the dataset"),
-        _string("task", "e.g. speaker, background, room, splice_control"),
+        text("item_id", "unique in the dataset"),
+        text("task", "e.g. speaker, background, room, splice_control"),
         Column("index", pa.int32(), "position of the item in its task; a limited run keeps the first ones"),
-        _string(
+        text(
             "cluster",
             "items of one cluster share a speaker, sentence, noise or room: intervals resample clusters",
         ),
-        _string("fold", "'a' or 'b': halves split by source recording, for cross-fitting"),
+        text("fold", "'a' or 'b': halves split by source recording, for cross-fitting"),
         Column(
             "transition",
             pa.int64(),
             "first sample after the prompt, at sample_rate; null where there is no prompt",
         ),
         Column("sample_rate", pa.int32(), "Hz of all clips of the item"),
-        _string("prompt", "clip_id of the samples before the transition; null where there is no prompt"),
-        _string("positive", "clip_id of the whole right clip"),
-        _string("negative", "clip_id of the whole wrong clip"),
-        _string("continuation_positive", "clip_id of the right clip from the transition on"),
-        _string("continuation_negative", "clip_id of the wrong clip from the transition on"),
-        _optional(
-            "same_attribute", "clip_id of a third clip with the attribute of the right one; null where none is known"
+        text("prompt", "clip_id of the samples before the transition; null where there is no prompt"),
+        text("positive", "clip_id of the whole right clip"),
+        text("negative", "clip_id of the whole wrong clip"),
+        text("continuation_positive", "clip_id of the right clip from the transition on"),
+        text("continuation_negative", "clip_id of the wrong clip from the transition on"),
+        text(
+            "same_attribute", "clip_id of a third clip with the right one's attribute; null: none known", optional=True
         ),
-        _optional("noise_only", "clip_id of the right continuation's background without speech; null where not known"),
-        _string("labels", "JSON object: attribute labels of the item (speaker, noise class, SNR band, room ...)"),
-        _string(
+        text(
+            "noise_only",
+            "clip_id of the right continuation's background without speech; null: not known",
+            optional=True,
+        ),
+        text("labels", "JSON object: attribute labels of the item (speaker, noise class, SNR band, room ...)"),
+        text(
             "sources",
             "JSON object: the recordings, noises and rooms the item was made of, with gains and SNR",
         ),
@@ -163,7 +115,7 @@ TOKENS = TableSchema(
     ("clip_id",),
     "One row a clip: its codes under one tokenizer. The metadata's `tokenizer` is the TokenizerInfo.",
     (
-        _string("clip_id", "the clip that was encoded, as its own file"),
+        text("clip_id", "the clip that was encoded, as its own file"),
         Column("n_frames", pa.int32(), "frames before de-duplication"),
         _ints("codes", "codes, frame-major: step t, codebook q at t * n_codebooks + q", pa.int32()),
         _ints("durations", "frames of each step; null where every step is one frame", pa.int32()),
@@ -182,8 +134,8 @@ LIKELIHOOD = TableSchema(
     ("clip_id", "context", "cut_frame"),
     "One row per clip and context: log-probability (nats) of every scored position, with where it lies.",
     (
-        _string("clip_id", "the clip that was scored"),
-        _string(
+        text("clip_id", "the clip that was scored"),
+        text(
             "context",
             "'full': the clip from its beginning (a continuation's own clip gives the re-tokenised term); "
             "'kept': tokens of the clip from cut_frame on, earlier ones dropped from the context",
@@ -216,19 +168,19 @@ EVALUATORS = TableSchema(
     ("task", "item_id", "evaluator", "window_s", "unconditional", "codebooks", "convention"),
     "One row per item, evaluator, window and reduction convention: a view of the likelihood table.",
     (
-        _string("task", "task of the item"),
-        _string("item_id", "the item"),
-        _string(
+        text("task", "task of the item"),
+        text("item_id", "the item"),
+        text(
             "evaluator",
             "global, continuation, unconditional, localized, global_norm, localized_norm, windowed, ...",
         ),
         Column("window_s", pa.float64(), "length of the window in seconds; null where the evaluator has none"),
-        _string(
+        text(
             "unconditional",
             "'retokenise' or 'keep': how the unconditional term was had; null where there is none",
         ),
-        _string("codebooks", "'all', or the one codebook that was counted"),
-        _string("convention", "name of the reduction convention; its settings are in the metadata's `conventions`"),
+        text("codebooks", "'all', or the one codebook that was counted"),
+        text("convention", "name of the reduction convention; its settings are in the metadata's `conventions`"),
         Column("score_positive", pa.float64(), "score of the right clip, lower is better"),
         Column("score_negative", pa.float64(), "score of the wrong clip, lower is better"),
         Column("n_scored_positive", pa.int32(), "tokens counted in the right clip"),
@@ -246,19 +198,19 @@ CONTINUATIONS = TableSchema(
     ("clip_id", "sample_index"),
     "One row per prompt clip and sample: what the model says next, prompt excluded.",
     (
-        _string("clip_id", "the prompt clip"),
+        text("clip_id", "the prompt clip"),
         Column("sample_index", pa.int16(), "0 .. samples_per_item - 1"),
         Column("seed", pa.int64(), "seed of the decoding settings"),
         Column("audio", AUDIO, "FLAC of the continuation alone; null where there is none"),
         Column("sample_rate", pa.int32(), "Hz"),
         Column("n_samples", pa.int64(), "length in samples"),
         Column("seconds", pa.float64(), "length in seconds", optional=True),
-        _string("pcm_sha256", "clip_id of the continuation: sha256 of its PCM and rate"),
+        text("pcm_sha256", "clip_id of the continuation: sha256 of its PCM and rate"),
         _ints("prompt_codes", "codes the model was given, frame-major"),
         _ints("codes", "new codes, frame-major"),
         _ints("durations", "frames of each new step; null where every step is one frame"),
-        _string("status", "ok, empty, silent, clipped, too_short, failed"),
-        _string("reason", "why it is not ok; null where it is"),
+        text("status", "ok, empty, silent, clipped, too_short, failed"),
+        text("reason", "why it is not ok; null where it is"),
         _flags("null where nothing can be heard"),
     ),
 )
@@ -269,12 +221,12 @@ EMBEDDINGS = TableSchema(
     ("audio_id",),
     "One row per audio (reference, round trip, continuation): its embedding by one judge, with the judge's own crop.",
     (
-        _string("audio_id", "clip_id of the audio, or of the clip whose round trip this is"),
+        text("audio_id", "clip_id of the audio, or of the clip whose round trip this is"),
         Column("embedding", pa.list_(pa.float32()), "as the judge gives it; cosines are taken in float32"),
         Column("score", pa.float32(), "for judges that give a number and no embedding (naturalness); else null"),
-        _optional("text", "what a transcriber understood; null for other judges"),
+        text("text", "what a transcriber understood; null for other judges", optional=True),
         Column("seconds", pa.float32(), "seconds of audio that entered, after the crop"),
-        _optional("audio_status", "empty, silent or too_short: a round trip that cannot be judged; else null"),
+        text("audio_status", "empty, silent, too_short: a round trip that cannot be judged; else null", optional=True),
         *_status("audio"),
     ),
 )
@@ -285,9 +237,9 @@ JUDGING = TableSchema(
     ("task", "item_id", "source", "sample_index"),
     "One row per item, source and sample: is what was heard nearer to the right or to the wrong continuation?",
     (
-        _string("task", "task of the item"),
-        _string("item_id", "the item"),
-        _string(
+        text("task", "task of the item"),
+        text("item_id", "the item"),
+        text(
             "source",
             "'model': a model's continuation; 'prompt': the prompt itself (qualifies the judge); "
             "'positive' and 'negative': the right and the wrong continuation as recorded (transcripts only); "
@@ -304,10 +256,10 @@ JUDGING = TableSchema(
             "1 nearer to the right one, 0.5 tie, 0 else; empty, silent and too short ones count 0",
         ),
         Column("score", pa.float32(), "the number of a judge without embeddings (naturalness); null elsewhere"),
-        _optional("text", "what a transcriber understood of what was heard; null for other judges"),
+        text("text", "what a transcriber understood of what was heard; null for other judges", optional=True),
         Column("n_words", pa.int32(), "words of the transcript that `text` is held against", optional=True),
         Column("n_errors", pa.int32(), "words of it that are missing, added or others in `text`", optional=True),
-        _string("audio_status", "status of the continuation that was judged"),
+        text("audio_status", "status of the continuation that was judged"),
         _flags("null for what is no continuation"),
         *_status("judgement"),
     ),

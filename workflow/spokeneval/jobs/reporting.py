@@ -26,6 +26,7 @@ from spokeneval.report.resampling import Averaging
 from spokeneval.report.schemas import ACCURACY, FAILURES
 from spokeneval.report.text import count
 from spokeneval.stages import Stages
+from spokeneval.table_schema import TableSchema
 from spokeneval.tables import (
     CLIPS,
     CONTINUATIONS,
@@ -35,7 +36,6 @@ from spokeneval.tables import (
     LIKELIHOOD,
     OK,
     PAIRS,
-    TableSchema,
     atomic_path,
     read_metadata,
     read_table,

@@ -12,7 +12,8 @@ from spokeneval.config import Config
 from spokeneval.item_table import Asked
 from spokeneval.layout import Layout
 from spokeneval.store import PartStore
-from spokeneval.tables import CLIPS, OK, PAIRS, TOKENS, TableSchema, read_batches, read_metadata, read_table
+from spokeneval.table_schema import TableSchema
+from spokeneval.tables import CLIPS, OK, PAIRS, TOKENS, read_batches, read_metadata, read_table
 from spokeneval.tokenizers.base import TokenizerInfo
 from spokeneval.tokenizers.codes_source import Length
 

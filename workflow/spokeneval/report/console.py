@@ -11,7 +11,8 @@ from spokeneval.errors import ArtefactError
 from spokeneval.report.schemas import ACCURACY, AGREEMENT, TIMINGS
 from spokeneval.report.schemas_judges import JUDGES
 from spokeneval.report.text import coefficient, count, evaluator_name, interval, percent, seconds
-from spokeneval.tables import TableSchema, read_table
+from spokeneval.table_schema import TableSchema
+from spokeneval.tables import read_table
 
 WIDTH = 120
 MOST_MISSING = 20

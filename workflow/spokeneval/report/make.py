@@ -48,7 +48,8 @@ from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
-from spokeneval.tables import TableSchema, atomic_path, write_table
+from spokeneval.table_schema import TableSchema
+from spokeneval.tables import atomic_path, write_table
 
 RESULTS_VERSION = 3
 """Of the layout of results.json; see docs/reading-the-report.md."""

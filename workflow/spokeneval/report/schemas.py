@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from spokeneval.report.columns import real, text, truth, whole
 from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
-from spokeneval.tables import Column, TableSchema
+from spokeneval.table_schema import Column, TableSchema, real, text, truth, whole
 
 CELL = ("evaluator", "window_s", "unconditional", "codebooks", "convention")
 """The columns that name one evaluator with all its settings."""

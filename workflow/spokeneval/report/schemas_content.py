@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from spokeneval.tables import Column, TableSchema
+from spokeneval.table_schema import Column, TableSchema
 
 CONTENT = TableSchema(
     "report_content",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from spokeneval.report.columns import real, text, truth, whole
-from spokeneval.tables import TableSchema
+from spokeneval.table_schema import TableSchema, real, text, truth, whole
 
 _HELD_AGAINST = (
     whole("n_items", "items judged"),
