@@ -68,8 +68,26 @@ def model_card(
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "recipe": asdict(recipe),
         "n_positions": STREAMS[recipe.tokenizer].n_positions,
-        "tokenizer": recipe.tokenizer,
-        "codebook_sha256": file_digest(place.codebook(recipe.tokenizer)),
+        **_training(recipe.tokenizer, place, fitted, held_out, cpu_seconds),
+        "validation": asdict(measured),
+        "unigram": asdict(baselines[0]),
+        "same_stage_bigram": asdict(baselines[1]),
+        "versions": _versions() | {"transformers": transformers.__version__},
+    }
+
+
+class _Timed(Protocol):
+    @property
+    def seconds(self) -> float: ...
+
+
+def _training(
+    tokenizer: str, place: Place, fitted: Sequence[_Timed], held_out: Sequence[_Timed], cpu_seconds: float
+) -> dict[str, Any]:
+    """Of what, and for how long."""
+    return {
+        "tokenizer": tokenizer,
+        "codebook_sha256": file_digest(place.codebook(tokenizer)),
         "data": DATA,
         "split_sha256": split_digest(read_scenes(place.evaluation_scenes)),
         "training_clips": len(fitted),
@@ -78,10 +96,6 @@ def model_card(
         "validation_clips": len(held_out),
         "validation_minutes": round(sum(c.seconds for c in held_out) / 60, 1),
         "cpu_seconds": round(cpu_seconds),
-        "validation": asdict(measured),
-        "unigram": asdict(baselines[0]),
-        "same_stage_bigram": asdict(baselines[1]),
-        "versions": _versions() | {"transformers": transformers.__version__},
     }
 
 
@@ -155,16 +169,7 @@ def vocoder_card(
         "name": unit_vocoder.NAME,
         "voice": unit_vocoder.VOICE,
         "recipe": asdict(recipe),
-        "tokenizer": unit_vocoder.TOKENIZER,
-        "codebook_sha256": file_digest(place.codebook(unit_vocoder.TOKENIZER)),
-        "data": DATA,
-        "split_sha256": split_digest(read_scenes(place.evaluation_scenes)),
-        "training_clips": len(fitted),
-        "training_minutes": round(sum(c.seconds for c in fitted) / 60, 1),
-        "validation_scenes": list(VALIDATION_SCENES),
-        "validation_clips": len(held_out),
-        "validation_minutes": round(sum(c.seconds for c in held_out) / 60, 1),
-        "cpu_seconds": round(cpu_seconds),
+        **_training(unit_vocoder.TOKENIZER, place, fitted, held_out, cpu_seconds),
         "validation": asdict(measured),
         "mean_frame": asdict(baselines[0]),
         "mean_frame_of_the_unit": asdict(baselines[1]),
