@@ -150,3 +150,11 @@ def test_bytes_are_read_like_files():
     buffer = io.BytesIO()
     sf.write(buffer, tone(), RATE, format="WAV")
     assert audio.read_recording(buffer.getvalue(), "in memory").sample_rate == RATE
+
+
+def test_a_peak_above_the_range_is_scaled_to_fit_whatever_it_is():
+    peaks = np.random.default_rng(0).uniform(1.0, 4.0, 2000).astype(np.float32)
+    for peak in peaks:
+        clip = audio.make_clip(np.array([peak, -peak, 0.25], np.float32), 16_000, "PCM_24")
+        samples, _ = audio.decode_flac(clip.flac)
+        assert np.abs(samples).max() == pytest.approx(1.0, abs=2**-21)

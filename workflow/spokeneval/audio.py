@@ -127,10 +127,15 @@ def pcm_digest(pcm: NDArray[np.int32], subtype: str, sample_rate: int) -> str:
 
 
 def fit_gain(waveform: Waveform, subtype: str) -> float:
-    """The factor (<= 1) that brings a waveform into the PCM range; 1.0 where it fits."""
-    peak = float(np.abs(waveform).max()) if len(waveform) else 0.0
-    top = (_SCALE[subtype] - 1) / _SCALE[subtype]
-    return 1.0 if peak <= top else top / peak
+    """The factor (<= 1, a float32) that brings a waveform into the PCM range; 1.0 where it fits."""
+    peak = np.float32(np.abs(waveform).max()) if len(waveform) else np.float32(0.0)
+    top = np.float32((_SCALE[subtype] - 1) / _SCALE[subtype])
+    if peak <= top:
+        return 1.0
+    gain = np.float32(top / peak)
+    while peak * gain > top:  # the product is rounded, too: at 24 bit it may come out one step above the range
+        gain = np.nextafter(gain, np.float32(0.0))
+    return float(gain)
 
 
 def make_clip(waveform: Waveform, sample_rate: int, subtype: str = "PCM_16", note: str = "") -> Clip:
