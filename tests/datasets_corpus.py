@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
+
+from spokeneval.datasets.base import Item
+from spokeneval.datasets.consistency import Consistency
 
 RATE = 8000
 SPEAKERS = {"anna": 110.0, "bert": 145.0, "carl": 190.0, "dora": 250.0, "emil": 330.0, "fred": 330.0}
@@ -95,3 +99,14 @@ class PitchScreen:
             edges = np.geomspace(80, 420, self.dimension + 1).astype(int)
             rows.append([spectrum[a:b].sum() for a, b in pairwise(edges)])
         return np.array(rows, np.float32)
+
+
+def consistency_items(corpus: Corpus, **changes: object) -> list[Item]:
+    """The items of a `consistency` dataset over the corpus."""
+    options: dict[str, Any] = {
+        "recordings": corpus.recordings,
+        "noises": corpus.noises,
+        "evaluation_groups": corpus.evaluation_groups,
+        "sample_rate": RATE,
+    }
+    return list(Consistency(**{**options, **changes}).items())

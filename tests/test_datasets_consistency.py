@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from datasets_corpus import EVALUATED, RATE, SPEAKERS, Corpus, PitchScreen, make_corpus, voice, write_table
+from datasets_corpus import (
+    EVALUATED,
+    RATE,
+    SPEAKERS,
+    Corpus,
+    PitchScreen,
+    consistency_items,
+    make_corpus,
+    voice,
+    write_table,
+)
 
 from spokeneval.datasets.base import Item, clips_and_pairs
 from spokeneval.datasets.consistency import Consistency
@@ -20,14 +30,7 @@ FADE = round(0.01 * RATE)
 
 
 def build(corpus: Corpus, **changes: object) -> list[Item]:
-    options = {
-        "recordings": corpus.recordings,
-        "noises": corpus.noises,
-        "evaluation_groups": corpus.evaluation_groups,
-        "tasks": TASKS,
-        "sample_rate": RATE,
-    }
-    return list(Consistency(**{**options, **changes}).items())
+    return consistency_items(corpus, **{"tasks": TASKS, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile as sf
-from datasets_corpus import EVALUATED, RATE, Corpus, make_corpus, write_table
+from datasets_corpus import EVALUATED, RATE, Corpus, consistency_items, make_corpus, write_table
 from numpy.typing import NDArray
 
 from spokeneval.datasets.base import FurtherClip, Item, clips_and_pairs
-from spokeneval.datasets.consistency import Consistency
 from spokeneval.datasets.further_lines import FurtherLines
 from spokeneval.datasets.mixing import draw_unused, looped
 from spokeneval.errors import ItemError
@@ -35,14 +34,7 @@ GOLDEN = {
 
 
 def build(corpus: Corpus, **changes: object) -> list[Item]:
-    options = {
-        "recordings": corpus.recordings,
-        "noises": corpus.noises,
-        "evaluation_groups": corpus.evaluation_groups,
-        "tasks": TASKS,
-        "sample_rate": RATE,
-    }
-    return list(Consistency(**{**options, **changes}).items())
+    return consistency_items(corpus, **{"tasks": TASKS, **changes})
 
 
 @pytest.fixture(scope="module")
