@@ -45,7 +45,7 @@ RATINGS = TableSchema(
         real("score", "the vote"),
         real("seconds", "how long the vote took; null where not known"),
         *_ORIGIN,
-        text("excluded_reason", "the screening rule that takes it out of all means; null where it counts"),
+        text("excluded_reason", "the screening rule that takes it out of all means, or 'stale'; null where it counts"),
         Column("row", pa.int64(), "row of the source: of a CSV the header is 1, of a parquet file the first vote is 1"),
     ),
 )

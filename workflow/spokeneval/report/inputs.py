@@ -85,6 +85,16 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class StudyTables:
+    """What people said in one listening test of this dataset, in the schemas of `ratings.schemas`."""
+
+    ratings: Path
+    mos: Path
+    agreement: Path
+    screening: Path
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     n_listen_items: int = 4
     audio_budget_mb: float = 10.0
@@ -132,6 +142,8 @@ class ReportInputs:
     """judge -> judging table of the recordings themselves and the baselines (sources prompt, copy, ...)."""
     ceilings: dict[str, dict[str, Path]] = field(default_factory=dict)
     """"tokenizer-vocoder" -> judge -> judging table with the round trips."""
+    studies: dict[str, StudyTables] = field(default_factory=dict)
+    """Listening test -> what people said of systems that bear the names of models."""
     timings: list[Timing] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What a complete report would hold and this one does not; not empty marks it INCOMPLETE."""
