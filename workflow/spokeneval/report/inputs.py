@@ -52,6 +52,8 @@ class JudgeEntry:
     trivial: bool = False
     """True where it hears level or spectrum only: if it qualifies, channel cues solve the task."""
     crop_s: float | None = None
+    higher_is_better: bool = True
+    """False: the numbers of a naturalness judge count the other way, and are turned round where they are correlated."""
 
     @property
     def compares(self) -> bool:

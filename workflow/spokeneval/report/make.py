@@ -28,6 +28,9 @@ from spokeneval.report.items import items_long, read_judging
 from spokeneval.report.judges import Panel, chosen_judges, ranking_judges
 from spokeneval.report.learning import learning_tables
 from spokeneval.report.listening import listening
+from spokeneval.report.people.figures import people_figures
+from spokeneval.report.people.items_mos import with_mos
+from spokeneval.report.people.tables import PeopleTables, people_tables
 from spokeneval.report.ranking import with_ranking
 from spokeneval.report.rendering import Figure, render
 from spokeneval.report.schemas import (
@@ -46,12 +49,13 @@ from spokeneval.report.schemas import (
 )
 from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
+from spokeneval.report.schemas_people import ITEMS_MOS
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
 from spokeneval.table_schema import TableSchema
 from spokeneval.tables import atomic_path, write_table
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Of the layout of results.json; see docs/reading-the-report.md."""
 
 
@@ -96,6 +100,8 @@ class ReportTables:
     """task -> why no judge was chosen for it"""
     heard: pl.DataFrame
     """The judging rows behind `model_judging`, one per item and sample."""
+    people: PeopleTables
+    """What people said in listening tests, and which evaluators agree with it."""
     n_items: int
     n_failed_items: int
     """Items with at least one failed row."""
@@ -119,6 +125,7 @@ class ReportTables:
             "gap": (self.gap, GAP),
             "learning": (self.learning, LEARNING),
             "best_steps": (self.best_steps, BEST_STEPS),
+            **self.people.named(),
         }
 
 
@@ -137,6 +144,8 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
         with atomic_path(folder / "tables" / f"{name}.csv") as temporary:
             frame.write_csv(temporary)
     write_table(folder / "items_long.parquet", found.items, ITEMS_LONG, identity)
+    if found.people:
+        write_table(folder / "items_mos.parquet", found.people.items, ITEMS_MOS, identity)
     drawn = _figures(inputs, found, folder / "figures")
     played = listening(inputs, pairs, times, found.heard, chosen_judges(found.judges))
     heard = with_transcripts(played, found.said)
@@ -168,6 +177,7 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
     judges = panel.table()
     heard = heard_rows(inputs, panel.with_combined(judging))
     model_judging = with_ranking(inputs, pairs, heard, model_judging_table(inputs, pairs, heard), panel)
+    people = people_tables(inputs, pairs, scores, heard, model_judging, judges)
     empty = pl.DataFrame(pl.from_arrow(PROFILE.empty()))
     profile = [positions.profile_rows(inputs, name, frame, pairs) for name, frame in times.items()]
     timings = pl.DataFrame(pl.from_arrow(TIMINGS.from_rows([asdict(timing) for timing in inputs.timings])))
@@ -184,13 +194,14 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         failures_table(inputs, pairs, scores, everything),
         timings,
         pl.concat([empty, *profile]),
-        items_long(pairs, scores, judging),
+        with_mos(items_long(pairs, scores, judging), people.items, people.test_ids),
         strata_table(inputs, pairs, scores),
         groups_table(inputs, pairs, scores),
         gap_table(inputs, pairs, scores, accuracy),
         *learning_tables(inputs, pairs, scores),
         panel.notes,
         heard,
+        people,
         len(pairs),
         n_failed_items(inputs, pairs, scores, everything),
     )
@@ -237,6 +248,7 @@ def _figures(inputs: ReportInputs, found: ReportTables, folder: Path) -> dict[st
             )
             for name, chart in figures_of_groups.learning_curves(found.learning).items()
         },
+        **people_figures(inputs, found.people, models),
     }
     return {
         name: render(name, chart, alt_text, folder) for name, (chart, alt_text) in drawings.items() if chart is not None
@@ -271,4 +283,5 @@ def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, An
         "gap": found.gap.to_dicts(),
         "best_steps": found.best_steps.to_dicts(),
         "agreement": found.agreement.filter(pl.col("primary") & pl.col("chosen")).to_dicts(),
+        **found.people.results(),
     }
