@@ -24,6 +24,7 @@ from spokeneval.report.judge_view import judge_values
 from spokeneval.report.judges import chosen_judges, ranking_judges
 from spokeneval.report.listening import Listening
 from spokeneval.report.panels import controls, other_conventions, primary_panels, published_panels
+from spokeneval.report.people.view import people_view
 from spokeneval.report.published_rows import published_notes
 from spokeneval.report.rendering import Figure
 from spokeneval.report.signature import headline_cells, judge_fields, signature
@@ -115,6 +116,7 @@ def report_page(
         **judge_values(inputs, found, tasks),
         agreement_title=AGREEMENT_TITLE,
         agreement=_agreement(found.agreement),
+        people=people_view(inputs, found.people, found.judges, reductions),
         failures=found.failures.to_dicts(),
         timings=_timings(found.timings),
         figures=figures,

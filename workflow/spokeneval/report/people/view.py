@@ -1,0 +1,140 @@
+"""What the page says of people, as its template wants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from spokeneval.ratings.schemas import SYSTEM
+from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.judges import ranking_judges
+from spokeneval.report.people.answer import SIMULATED, of_question, verdicts
+from spokeneval.report.people.differences import name_of
+from spokeneval.report.people.figures import marks, question_name
+from spokeneval.report.people.levels import SYSTEM_LEVEL, TASK_LEVEL, WITHIN
+from spokeneval.report.people.metrics import RANKING_JUDGE
+from spokeneval.report.people.tables import PeopleTables
+from spokeneval.report.people.votes import Question
+from spokeneval.report.signature import judge_fields, signature
+
+MOST_SYSTEMS = 40
+"""Rows of a table of MOS that stand open."""
+
+Row = dict[str, Any]
+
+
+def people_view(
+    inputs: ReportInputs, found: PeopleTables, judges: pl.DataFrame, reductions: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Everything of the section and the first screen; None where there is no study."""
+    if not found:
+        return None
+    said = dict(zip((id(question) for question in found.questions), verdicts(found), strict=True))
+    return {
+        "simulated": SIMULATED if found.mos["simulated"].any() else None,
+        "verdicts": list(said.values()),
+        "questions": [
+            _question(inputs, found, question, judges, reductions) | {"verdict": said[id(question)]}
+            for question in found.questions
+        ],
+        "screening": found.screening.to_dicts(),
+        "unanswered": _unanswered(found),
+        "most_systems": MOST_SYSTEMS,
+    }
+
+
+def _unanswered(found: PeopleTables) -> list[str]:
+    """Questions of which no vote counts."""
+    asked = {(question.test_id, question.dimension) for question in found.questions}
+    there = found.mos.select("test_id", "dimension").unique(maintain_order=True).iter_rows()
+    return [f"{test}: {dimension}" for test, dimension in there if (test, dimension) not in asked]
+
+
+def _question(
+    inputs: ReportInputs, found: PeopleTables, question: Question, judges: pl.DataFrame, reductions: dict[str, Any]
+) -> dict[str, Any]:
+    people = of_question(found.people, question)
+    mos, differences = of_question(found.mos, question), of_question(found.differences, question)
+    ranking = ranking_judges(judges)
+    of_judge = of_question(found.judges, question)
+    return {
+        "name": question_name(dict(question.key)),
+        "marks": marks(dict(question.key)),
+        "evaluators": _evaluators(people.filter("primary")),
+        "others": _others(people.filter(~pl.col("primary"))),
+        "by_task": _by_task(people),
+        "differences": differences.sort("level", descending=True, maintain_order=True).to_dicts(),
+        "mos": _mos(mos, question),
+        "tasks": list(question.tasks),
+        "listeners": of_question(found.listeners, question).to_dicts(),
+        "judges": _judges(of_judge),
+        "quintiles": _quintiles(of_judge),
+        "disagreements": of_question(found.disagreements, question).filter(_shown_judge(of_judge)).to_dicts(),
+        "signature": signature(
+            inputs,
+            reductions,
+            evaluator="as named",
+            delta="as named",
+            unconditional="as named",
+            codebooks="as named",
+            **judge_fields(inputs, ranking),
+            people=f"{question_name(dict(question.key))}, {len(question.votes):,} votes",
+        ),
+    }
+
+
+def _evaluators(primary: pl.DataFrame) -> list[Row]:
+    """The primary family: one row an evaluator, with its level within tasks and its system level; the best first."""
+    rows: dict[str, Row] = {}
+    for row in primary.filter(pl.col("level").is_in([WITHIN, SYSTEM_LEVEL])).iter_rows(named=True):
+        entry = rows.setdefault(name_of(row), {"name": name_of(row), WITHIN: None, SYSTEM_LEVEL: None})
+        entry[row["level"]] = row
+    return sorted(rows.values(), key=_by_r)
+
+
+def _by_r(entry: Row) -> tuple[bool, float, str]:
+    within = entry[WITHIN]
+    r = None if within is None else within["pearson"]
+    return (r is None, 0.0 if r is None else -r, entry["name"])
+
+
+def _others(people: pl.DataFrame) -> list[Row]:
+    """Judges and naturalness judges by themselves: one row each; windows and conventions are in the tables."""
+    return _evaluators(people.filter(pl.col("kind").is_in(["judge", "naturalness"])))
+
+
+def _by_task(people: pl.DataFrame) -> list[Row]:
+    rows = people.filter((pl.col("level") == TASK_LEVEL) & pl.col("primary"))
+    return [row | {"name": name_of(row)} for row in rows.sort("task", maintain_order=True).iter_rows(named=True)]
+
+
+def _mos(mos: pl.DataFrame, question: Question) -> list[Row]:
+    """Systems by MOS, then anchors and human recordings, each with its tasks."""
+    tasks: dict[str, dict[str, Row]] = {}
+    for row in mos.filter(pl.col("level") == "system_task").iter_rows(named=True):
+        tasks.setdefault(row["system_id"], {})[row["task"]] = row
+    rows = mos.filter(pl.col("level") == "system").sort(
+        pl.col("role") != SYSTEM, -pl.col("mos"), "system_id", nulls_last=True
+    )
+    return [row | {"tasks": tasks.get(row["system_id"], {})} for row in rows.iter_rows(named=True)]
+
+
+def _judges(rows: pl.DataFrame) -> list[Row]:
+    """All rows of a judge and task, the ranking judge first."""
+    shown = rows.filter(pl.col("quintile") == 0)
+    return shown.sort(pl.col("judge") != RANKING_JUDGE, "judge", pl.col("task") == "all", "task").to_dicts()
+
+
+def _quintiles(rows: pl.DataFrame) -> list[Row]:
+    """judge -> shares of the fifths over all tasks."""
+    found: dict[str, Row] = {}
+    chosen = rows.filter((pl.col("task") == "all") & (pl.col("quintile") > 0)).sort("judge", "quintile")
+    for row in chosen.iter_rows(named=True):
+        found.setdefault(row["judge"], {"judge": row["judge"], "fifths": []})["fifths"].append(row)
+    return sorted(found.values(), key=lambda entry: (entry["judge"] != RANKING_JUDGE, entry["judge"]))
+
+
+def _shown_judge(rows: pl.DataFrame) -> pl.Expr:
+    """The ranking judge's disagreements; without one, all judges'."""
+    return pl.col("judge") == RANKING_JUDGE if RANKING_JUDGE in set(rows["judge"]) else pl.lit(True)
