@@ -7,12 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from spokeneval.report.people.differences import A_BETTER, B_BETTER, name_of
-from spokeneval.report.people.figures import question_name
-from spokeneval.report.people.levels import WITHIN
 from spokeneval.report.people.metrics import RANKING_JUDGE
+from spokeneval.report.people.naming import A_BETTER, B_BETTER, WITHIN, name_of, question_name
 from spokeneval.report.people.tables import PeopleTables
-from spokeneval.report.people.votes import Question
+from spokeneval.report.people.votes import Question, of_question
 from spokeneval.report.text import coefficient, count, listed, p_value
 
 SIMULATED = "SIMULATED: no person voted. The listeners are a model; nothing here is evidence about an evaluator."
@@ -36,10 +34,6 @@ def verdicts(found: PeopleTables) -> list[Verdict]:
     return [_verdict(found, question) for question in found.questions]
 
 
-def of_question(table: pl.DataFrame, question: Question) -> pl.DataFrame:
-    return table.filter((pl.col("test_id") == question.test_id) & (pl.col("dimension") == question.dimension))
-
-
 def _verdict(found: PeopleTables, question: Question) -> Verdict:
     title = question_name(dict(question.key))
     verdict = Verdict(title, question.simulated, "")
@@ -52,7 +46,7 @@ def _verdict(found: PeopleTables, question: Question) -> Verdict:
     best = ranked.row(0, named=True)
     better, apart = _beaten(found, question, name_of(best), [name_of(row) for row in ranked.iter_rows(named=True)])
     verdict.believe = _believe(best, better, apart)
-    verdict.why = [*_why(question, best, better, apart, ranked), *question.left_out]
+    verdict.why = [*_why(best, ranked), *question.left_out]
     return verdict
 
 
@@ -77,23 +71,24 @@ def _beaten(found: PeopleTables, question: Question, best: str, names: list[str]
 
 
 def _believe(best: dict[str, Any], better: list[str], apart: list[str]) -> str:
-    name = name_of(best)
+    name, r = name_of(best), coefficient(best["pearson"])
     if best["pearson"] <= 0:
         return "No evaluator of the primary family orders the systems as people do."
     if best["p_max"] is not None and best["p_max"] >= CHANCE:
-        return f"Cannot tell: {name} agrees best, but the best of {best['n_tried']} would agree as well by chance."
-    if not apart:
         return (
-            f"{name} agrees best with people, better than {listed(better, 6)}."
-            if better
-            else (f"{name} agrees with people; there is no other to compare it with.")
+            f"Cannot tell whether any agrees with people: {name} has the highest r ({r}), and the best of "
+            f"{best['n_tried']} would often agree as well by chance."
         )
-    return f"Cannot tell which is best: {listed([name, *apart], 8)} cannot be told apart."
+    if not apart:
+        than = f", better than {listed(better, 8)}" if better else "; there is no other to compare it with"
+        return f"{name} agrees best with people{than}."
+    if not better:
+        every = count(len(apart) + 1, "evaluator")
+        return f"Cannot tell which of {every} agrees best with people; {name} has the highest r ({r})."
+    return f"Cannot tell {listed([name, *apart], 8)} apart; {name} agrees better than {listed(better, 8)}."
 
 
-def _why(
-    question: Question, best: dict[str, Any], better: list[str], apart: list[str], ranked: pl.DataFrame
-) -> list[str]:
+def _why(best: dict[str, Any], ranked: pl.DataFrame) -> list[str]:
     over = count(best["n_tasks"], "task")
     ceiling = "" if best["max_r"] is None else f"; the most that listeners allow is {coefficient(best['max_r'])}"
     lines = [
@@ -103,8 +98,6 @@ def _why(
     others = ranked.slice(1).to_dicts()
     if others:
         lines.append("Others: " + listed([f"{name_of(r)} {coefficient(r['pearson'])}" for r in others], 8) + ".")
-    if better and apart:
-        lines.append(f"It does agree better than {listed(better, 6)} (after Holm over the primary family).")
     if best["p_max"] is not None:
         lines.append(
             f"Having looked at {best['n_tried']} evaluators, p for this one is {p_value(best['p_max'])}; by chance the "

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spokeneval.report.people.against import Against, vote_means
-from spokeneval.report.people.levels import SYSTEM_LEVEL, WITHIN, or_none
+from spokeneval.report.people.levels import or_none
+from spokeneval.report.people.naming import SYSTEM_LEVEL, WITHIN
 from spokeneval.statistics.compare import max_statistic
 from spokeneval.statistics.correlation import MIN_SYSTEMS, is_constant
 from spokeneval.statistics.intervals import FloatArray

@@ -19,23 +19,15 @@ from typing import Any
 import numpy as np
 
 from spokeneval.report.people.against import Against, Codes, vote_means
-from spokeneval.report.people.levels import SYSTEM_LEVEL, WITHIN, joined, or_none
-from spokeneval.report.schemas import CELL
-from spokeneval.report.text import count, evaluator_name
+from spokeneval.report.people.levels import joined, or_none
+from spokeneval.report.people.naming import A_BETTER, B_BETTER, CANNOT_TELL, SYSTEM_LEVEL, WITHIN, name_of
+from spokeneval.report.text import count
 from spokeneval.statistics.compare import permute_both, williams
 from spokeneval.statistics.correlation import is_constant, pearson_r
 from spokeneval.statistics.intervals import FloatArray
 from spokeneval.statistics.paired import holm
 
-CANNOT_TELL, A_BETTER, B_BETTER = "cannot tell", "a agrees better", "b agrees better"
-
 Row = dict[str, Any]
-
-
-def name_of(row: dict[str, Any]) -> str:
-    """An evaluator as the tables and the page call it: 'localized 0.5 s', 'judge: share', 'judge:x: margin'."""
-    name = evaluator_name({column: row[column] for column in CELL})
-    return name if row["value"] in ("accuracy", "margin_rank") else f"{name}: {row['value']}"
 
 
 def difference_rows(primary: list[Against]) -> list[Row]:

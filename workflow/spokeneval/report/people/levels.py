@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from spokeneval.report.people.against import Against, Codes, rated_means, vote_means
+from spokeneval.report.people.naming import POOLED, SYSTEM_LEVEL, TASK_LEVEL, WITHIN
 from spokeneval.report.schemas_people import PEOPLE
 from spokeneval.report.text import count, listed
 from spokeneval.statistics.adjusted import group_centred, partial_correlation
@@ -36,13 +37,6 @@ from spokeneval.statistics.correlation import (
 from spokeneval.statistics.intervals import FloatArray
 from spokeneval.statistics.reliability import expected_correlation
 
-SYSTEM_LEVEL, TASK_LEVEL, POOLED, WITHIN, ITEM_LEVEL = (
-    "system",
-    "task",
-    "system_task_pooled",
-    "system_task_within",
-    "item",
-)
 CHEAP_DRAWS = 1000
 """Draws of intervals outside the primary family."""
 _MOST_SOFT = 2_000_000_000

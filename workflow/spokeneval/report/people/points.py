@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from spokeneval.report.people.against import Against, Codes
-from spokeneval.report.people.levels import SYSTEM_LEVEL, TASK_LEVEL, or_none
+from spokeneval.report.people.levels import or_none
+from spokeneval.report.people.naming import SYSTEM_LEVEL, TASK_LEVEL
 from spokeneval.statistics.intervals import normal_quantile
 
 

@@ -9,13 +9,12 @@ import polars as pl
 from spokeneval.ratings.schemas import SYSTEM
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judges import ranking_judges
-from spokeneval.report.people.answer import SIMULATED, of_question, verdicts
-from spokeneval.report.people.differences import name_of
-from spokeneval.report.people.figures import marks, question_name
-from spokeneval.report.people.levels import SYSTEM_LEVEL, TASK_LEVEL, WITHIN
+from spokeneval.report.people.answer import SIMULATED, verdicts
+from spokeneval.report.people.figures import figure_names
 from spokeneval.report.people.metrics import RANKING_JUDGE
+from spokeneval.report.people.naming import SYSTEM_LEVEL, TASK_LEVEL, WITHIN, marks, name_of, question_name
 from spokeneval.report.people.tables import PeopleTables
-from spokeneval.report.people.votes import Question
+from spokeneval.report.people.votes import Question, of_question
 from spokeneval.report.signature import judge_fields, signature
 
 MOST_SYSTEMS = 40
@@ -30,13 +29,13 @@ def people_view(
     """Everything of the section and the first screen; None where there is no study."""
     if not found:
         return None
-    said = dict(zip((id(question) for question in found.questions), verdicts(found), strict=True))
+    said = verdicts(found)
     return {
         "simulated": SIMULATED if found.mos["simulated"].any() else None,
-        "verdicts": list(said.values()),
+        "verdicts": said,
         "questions": [
-            _question(inputs, found, question, judges, reductions) | {"verdict": said[id(question)]}
-            for question in found.questions
+            _question(inputs, found, question, judges, reductions) | {"verdict": verdict, "figures": figure_names(k)}
+            for k, (question, verdict) in enumerate(zip(found.questions, said, strict=True))
         ],
         "screening": found.screening.to_dicts(),
         "unanswered": _unanswered(found),

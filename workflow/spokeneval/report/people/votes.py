@@ -180,6 +180,11 @@ def _means(votes: pl.DataFrame, by: list[str], shape: tuple[int, int]) -> FloatA
     return found
 
 
+def of_question(table: pl.DataFrame, question: Question) -> pl.DataFrame:
+    """The rows of a table that are about one question."""
+    return table.filter((pl.col("test_id") == question.test_id) & (pl.col("dimension") == question.dimension))
+
+
 def questions(inputs: ReportInputs, pairs: pl.DataFrame, studies: list[Study]) -> list[Question]:
     """Every question of every study that has a vote that counts, in the order of the studies."""
     found = []
