@@ -105,7 +105,7 @@ def _why(best: dict[str, Any], ranked: pl.DataFrame) -> list[str]:
         )
     against = [name_of(row) for row in others if row["pearson"] < 0]
     if against:
-        lines.append(f"{listed(against, 4)}: against the order of people.")
+        lines.append(f"{listed(against, 4)}: r below 0, the other way round than people.")
     if RANKING_JUDGE not in set(ranked["evaluator"]):
         lines.append("No judge qualified on a task with votes: the family holds likelihood evaluators only.")
     return lines
