@@ -12,7 +12,7 @@ from ratings_simulation import STUDY, simulated_votes, write_study
 from report_simulation import judging_row, read_pairs, write_judging
 
 from spokeneval.ratings.run import make_ratings
-from spokeneval.ratings.schemas import RATINGS_SCHEMAS
+from spokeneval.ratings.schemas import RATINGS, RATINGS_SCHEMAS
 from spokeneval.report.accuracy import read_scores
 from spokeneval.report.content import split_judging
 from spokeneval.report.heard import heard_rows, model_judging_table
@@ -117,3 +117,10 @@ def with_naturalness(
         judging[model, name] = write_judging(folder / f"{name}_{model}.parquet", rows)
     judge = JudgeEntry(name, "simulated", "naturalness", answer="naturalness", **entry)
     return replace(inputs, judging=judging, judges={**inputs.judges, name: judge})
+
+
+def found_items(inputs: ReportInputs) -> dict[tuple[str, str], float]:
+    """(system, item_id) -> MOS, by polars from the votes."""
+    votes = read_table(inputs.studies["t"].ratings, RATINGS)
+    means = votes.group_by("system_id", "item_id").agg(pl.col("score").mean())
+    return {(system, item): score for system, item, score in means.iter_rows()}

@@ -12,7 +12,17 @@ from statistics import fmean
 import numpy as np
 import polars as pl
 import pytest
-from people_simulation import as_own, one, people_of, planted, study_tables, votes_on, with_naturalness, with_study
+from people_simulation import (
+    as_own,
+    found_items,
+    one,
+    people_of,
+    planted,
+    study_tables,
+    votes_on,
+    with_naturalness,
+    with_study,
+)
 from report_simulation import read_pairs, simulate, simulate_verdicts
 from scipy import stats
 
@@ -161,13 +171,6 @@ def test_a_metric_that_is_the_mos_gives_1_and_turned_round_minus_1(inputs: Repor
                 assert row[coefficient] == pytest.approx(expected, abs=1e-6), (name, row["level"], coefficient)
             assert row["pairwise_accuracy"] == pytest.approx((1 + expected) / 2)
             assert row["higher_is_better"] is higher
-
-
-def found_items(inputs: ReportInputs) -> dict[tuple[str, str], float]:
-    """(system, item_id) -> MOS, by polars from the votes."""
-    votes = read_table(inputs.studies["t"].ratings, RATINGS)
-    means = votes.group_by("system_id", "item_id").agg(pl.col("score").mean())
-    return {(system, item): score for system, item, score in means.iter_rows()}
 
 
 def test_all_tied_is_null_with_a_reason(inputs: ReportInputs, tmp_path: Path) -> None:
