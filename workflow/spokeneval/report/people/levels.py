@@ -39,7 +39,7 @@ from spokeneval.statistics.reliability import expected_correlation
 
 CHEAP_DRAWS = 1000
 """Draws of intervals outside the primary family."""
-_MOST_SOFT = 2_000_000_000
+_MOST_SOFT = 500_000_000
 """Draws x pairs x items of a soft pairwise accuracy: fewer draws beyond."""
 _COEFFICIENTS = {"pearson": pearson, "spearman": spearman, "kendall": kendall}
 Row = dict[str, Any]

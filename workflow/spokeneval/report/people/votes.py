@@ -109,7 +109,11 @@ class Question:
 
     def of(self, systems: NDArray[np.int64], tasks: NDArray[np.int64]) -> pl.DataFrame:
         """The votes on some systems in some tasks."""
-        return self.votes.filter(pl.col("system").is_in(systems.tolist()) & pl.col("task").is_in(tasks.tolist()))
+        key = (systems.tobytes(), tasks.tobytes())
+        if key not in self._memory_votes:
+            chosen = pl.col("system").is_in(systems.tolist()) & pl.col("task").is_in(tasks.tolist())
+            self._memory_votes[key] = self.votes.filter(chosen)
+        return self._memory_votes[key]
 
     def noisy(self, systems: NDArray[np.int64], tasks: NDArray[np.int64]) -> NoisyMeans | str:
         """MOS of the systems over these tasks with their noise; why there is no noise, where it cannot be told."""
@@ -133,6 +137,10 @@ class Question:
             score, item = votes["score"].to_numpy(), votes["item"].to_numpy()
             self._memory_intervals[key] = crossed_mean(score, item, _listeners(votes), confidence)
         return self._memory_intervals[key]
+
+    @cached_property
+    def _memory_votes(self) -> _Memory[pl.DataFrame]:
+        return {}
 
     @cached_property
     def _memory_noisy(self) -> _Memory[NoisyMeans | str]:
