@@ -91,6 +91,20 @@ def test_holm_runs_over_the_pairs_of_the_primary_family_only(tmp_path: Path) -> 
     assert one(found.people, evaluator="unconditional", level="system")["pearson"] == pytest.approx(1)
 
 
+def test_too_few_systems_for_any_difference_are_said_to_be(tmp_path: Path) -> None:
+    """Nine systems, four evaluators, six pairs: 6 x 2 / 2^9 = .023; seven systems: 6 x 2 / 2^7 = .094."""
+    rng = np.random.default_rng(1)
+    names = ("localized", "global", "continuation", "global_norm")
+    inputs, votes = planted_verdicts(tmp_path, {name: list(rng.permutation(GOOD)) for name in names}, MOS)
+    enough = verdicts(people_of(inputs))[0]
+    assert not [line for line in enough.why if "no p could fall below" in line]
+    seven = votes.filter(pl.col("system").is_in(list("abcdefg")))
+    few = people_of(with_study(replace(inputs, studies={}), tmp_path / "few", seven, scale=UNROUNDED))
+    said = [line for line in verdicts(few)[0].why if "no p could fall below" in line]
+    assert said[0].startswith("With 7 systems and 6 pairs of evaluators no p could fall below 0.0938 after Holm")
+    assert few.differences.filter("primary")["p_holm"].min() >= 6 * 2 / 2**7
+
+
 def test_equal_evaluators_cannot_be_told_apart(tmp_path: Path) -> None:
     inputs, _ = planted_verdicts(tmp_path, {"global": GOOD, "continuation": GOOD}, MOS)
     found = people_of(inputs)

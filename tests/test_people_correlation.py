@@ -322,6 +322,21 @@ def test_only_the_primary_family_gets_all_draws(inputs: ReportInputs, found: Peo
     assert set(found.people.filter("primary")["evaluator"]) == {*inputs.settings.primary_evaluators, "judge"}
 
 
+def test_where_listeners_are_not_known_there_is_no_split_half(
+    inputs: ReportInputs, found: PeopleTables, tmp_path: Path
+) -> None:
+    """Each vote then counts as from a listener of its own; the means are the same."""
+    files = study_tables(tmp_path / "t", votes_on(inputs, planted(inputs), np.random.default_rng(0)), test_id="t")
+    table = read_table(files.ratings, RATINGS).with_columns(listener_id=pl.lit(None, pl.String))
+    write_table(files.ratings, table, RATINGS, "simulated", sort=False)
+    again = people_of(replace(inputs, studies={"t": files}))
+    row, before = (one(t.people, evaluator="global", convention="default", level="system") for t in (again, found))
+    assert row["pearson"] == before["pearson"]
+    assert row["split_half"] is None
+    assert row["max_r"] is None
+    assert row["reliability_mos"] > 0.9
+
+
 def test_two_studies_of_one_name_are_refused(inputs: ReportInputs) -> None:
     with pytest.raises(ConfigError, match="'t' and 'again' both say test_id 't'"):
         people_of(replace(inputs, studies={**inputs.studies, "again": inputs.studies["t"]}))

@@ -46,8 +46,23 @@ def _verdict(found: PeopleTables, question: Question) -> Verdict:
     best = ranked.row(0, named=True)
     better, apart = _beaten(found, question, name_of(best), [name_of(row) for row in ranked.iter_rows(named=True)])
     verdict.believe = _believe(best, better, apart)
-    verdict.why = [*_why(best, ranked), *question.left_out]
+    verdict.why = [*_why(best, ranked), *_least(found, question), *question.left_out]
     return verdict
+
+
+def _least(found: PeopleTables, question: Question) -> list[str]:
+    """Whether any pair could be told apart at all: a permutation of few systems has a smallest p."""
+    tests = of_question(found.differences, question).filter(pl.col("primary") & pl.col("p").is_not_null())
+    if tests.is_empty():
+        return []
+    fewest = int(tests["n_systems"].max())  # type: ignore[arg-type]
+    least = len(tests) * 2.0 ** (1 - fewest)
+    if least < CHANCE:
+        return []
+    return [
+        f"With {count(fewest, 'system')} and {count(len(tests), 'pair')} of evaluators no p could fall below "
+        f"{p_value(min(least, 1.0))} after Holm: more systems, or a smaller family fixed beforehand, are needed."
+    ]
 
 
 def _why_none(question: Question, rows: pl.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from spokeneval.report.people.naming import SYSTEM_LEVEL, TASK_LEVEL, WITHIN, ma
 from spokeneval.report.people.tables import PeopleTables
 from spokeneval.report.people.votes import Question, of_question
 from spokeneval.report.signature import judge_fields, signature
+from spokeneval.statistics.reliability import TOO_NOISY
 
 MOST_SYSTEMS = 40
 """Rows of a table of MOS that stand open."""
@@ -63,7 +64,8 @@ def _question(
         "evaluators": _evaluators(people.filter("primary")),
         "others": _others(people.filter(~pl.col("primary"))),
         "by_task": _by_task(people),
-        "differences": differences.sort("level", descending=True, maintain_order=True).to_dicts(),
+        "differences": _pairs(differences),
+        "beside": _beside(people),
         "mos": _mos(mos, question),
         "tasks": list(question.tasks),
         "listeners": of_question(found.listeners, question).to_dicts(),
@@ -98,6 +100,32 @@ def _by_r(entry: Row) -> tuple[bool, float, str]:
     return (r is None, 0.0 if r is None else -r, entry["name"])
 
 
+_BESIDE = {
+    "spearman": "Spearman",
+    "kendall": "Kendall",
+    "soft_pairwise_accuracy": "soft pairs",
+    "pearson_rated": "rated items only",
+    "pearson_other_samples": "other samples",
+    "pearson_within_codec": "within codec",
+    "pearson_within_family": "within family",
+    "pearson_given_ceiling": "given the ceiling",
+}
+
+
+def _beside(people: pl.DataFrame) -> dict[str, str]:
+    """The columns beside r that hold anything, with their headings."""
+    shown = people.filter(pl.col("level").is_in([WITHIN, SYSTEM_LEVEL]))
+    return {name: title for name, title in _BESIDE.items() if shown[name].null_count() < len(shown)}
+
+
+def _pairs(differences: pl.DataFrame) -> list[Row]:
+    """One row a pair: within tasks, which decides, and system means."""
+    rows: dict[tuple[str, str], Row] = {}
+    for row in differences.iter_rows(named=True):
+        rows.setdefault((row["a"], row["b"]), {"a": row["a"], "b": row["b"]})[row["level"]] = row
+    return list(rows.values())
+
+
 def _others(people: pl.DataFrame) -> list[Row]:
     """Judges and naturalness judges by themselves: one row each; windows and conventions are in the tables."""
     return _evaluators(people.filter(pl.col("kind").is_in(["judge", "naturalness"])))
@@ -105,7 +133,16 @@ def _others(people: pl.DataFrame) -> list[Row]:
 
 def _by_task(people: pl.DataFrame) -> list[Row]:
     rows = people.filter((pl.col("level") == TASK_LEVEL) & pl.col("primary"))
-    return [row | {"name": name_of(row)} for row in rows.sort("task", maintain_order=True).iter_rows(named=True)]
+    return [
+        row | {"name": name_of(row), "note": _without_noise(row["note"])}
+        for row in rows.sort("task", maintain_order=True).iter_rows(named=True)
+    ]
+
+
+def _without_noise(note: str | None) -> str | None:
+    """What the reliabilities and the empty interval beside it say already."""
+    kept = [part for part in (note or "").split("; ") if not part.startswith(f"items and listeners: {TOO_NOISY}")]
+    return "; ".join(kept) or None
 
 
 def _mos(mos: pl.DataFrame, question: Question) -> list[Row]:
