@@ -45,6 +45,7 @@ wildcard_constraints:
     vocoder=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     model=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     judge=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    study=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
 
 
 localrules:
@@ -67,6 +68,7 @@ include: "rules/likelihood.smk"
 include: "rules/evaluators.smk"
 include: "rules/continuations.smk"
 include: "rules/judging.smk"
+include: "rules/ratings.smk"
 include: "rules/report.smk"
 
 

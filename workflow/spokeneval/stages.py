@@ -19,6 +19,11 @@ from spokeneval.demo.assets import asset_with, part_of, parts
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.hub import local_snapshot
 from spokeneval.identity import code_digest, digest, package_version
+from spokeneval.ratings.answers import answer_files, missing_answers
+from spokeneval.ratings.manifest import rated_systems
+from spokeneval.ratings.run import CODE as RATINGS_CODE
+from spokeneval.ratings.run import settings
+from spokeneval.ratings.study import read_study
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -223,6 +228,31 @@ class Stages:
             listening=self._listening(judge),
         )
 
+    def ratings(self, study: str) -> str:
+        """Votes of a listening test. Where our audio was heard, also what there is of it now."""
+        block = self.config.ratings[study]
+        found = read_study(Path(block.study))
+        now: dict[str, Any] = {}
+        if found.manifest is not None:
+            audible = self.config.audible()
+            now = {
+                "manifest": self.fingerprints.digest(found.manifest),
+                "items": self.clips(block.dataset),
+                "continuations": {
+                    name: [self.continuations(name), self.config.models[name].decoding.samples_per_item]
+                    if name in audible
+                    else None
+                    for name in rated_systems(found)
+                },
+            }
+        return self._identity(
+            "ratings",
+            RATINGS_CODE,
+            study=settings(found),
+            answers={name: self.fingerprints.digest(path) for name, path in answer_files(found).items()},
+            now=now,
+        )
+
     def report(self, dataset: str) -> str:
         config, block, judges = self.config, self.config.datasets[dataset], self.config.judges_of(dataset)
         models = {
@@ -241,6 +271,7 @@ class Stages:
             models=models,
             judging={name: [self.judging(name, judge) for judge in judges] for name in config.audible()},
             judges={name: self.qualification(name) for name in judges},
+            studies={name: self.ratings(name) for name in config.studies_of(dataset)},
         )
 
     def all(self) -> dict[tuple[str, ...], str]:
@@ -269,6 +300,7 @@ class Stages:
                 for judge in config.judges
             },
             **{("judging", name, judge): self.judging(name, judge) for name in audible for judge in config.judges},
+            **{("ratings", name): self.ratings(name) for name in config.ratings},
             **{("report", name): self.report(name) for name in config.datasets},
         }
 
@@ -296,8 +328,13 @@ def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[M
         "vocoders": config.vocoders,
         "models": config.models,
         "judges": config.judges,
+        "ratings": config.ratings,
     }
-    missing = []
+    missing = [
+        Missing(f"ratings.{name}: {text}", "here")
+        for name, block in config.ratings.items()
+        for text in missing_answers(Path(block.study))
+    ]
     for section, blocks in sections.items():
         for name, block in blocks.items():
             kind = block.model_dump().get("kind")

@@ -167,6 +167,12 @@ def _broken_references(config: Config) -> list[str]:
                 f"{closest_match(model.vocoder, config.vocoders)}"
             )
         problems += _unfit_vocoder(config, name)
+    for name, rated in config.ratings.items():
+        if rated.dataset not in config.datasets:
+            problems.append(
+                f"ratings.{name}.dataset: there is no dataset '{rated.dataset}'; "
+                f"{closest_match(rated.dataset, config.datasets)}"
+            )
     return problems + _without_audio(config) + _published(config)
 
 
