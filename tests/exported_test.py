@@ -50,7 +50,7 @@ def write_answers(path: Path, names: list[str], listener: str, seed: int) -> Non
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def write_own_study(folder: Path, manifest: pl.DataFrame, n_listeners: int = 3, **changes: Any) -> Path:
+def write_own_study(folder: Path, manifest: pl.DataFrame, n_listeners: int = 3, /, **changes: Any) -> Path:
     """A folder with study.yaml, the manifest and a file of answers a rater. The raters are simulated."""
     (folder / "answers").mkdir(parents=True)
     write_table(folder / "manifest.parquet", manifest, MANIFEST, "identity of the export")

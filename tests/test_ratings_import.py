@@ -58,6 +58,7 @@ def test_every_vote_comes_in_with_what_it_is_about_and_where_it_stood(tmp_path):
             "excluded_reason": None,
             "row": 5,
             "file": "votes.csv",
+            "comment": None,
         }
     ]
 

@@ -116,7 +116,8 @@ def results_page() -> str:
         "One folder a dataset, `store/` with the parts that jobs have finished, `index.html` with links to the "
         "reports. Every table is parquet and carries in its metadata the schema (`spokeneval.schema`), the identity "
         "of what made it (`spokeneval.identity`) and what its stage adds (`spokeneval.extra`, JSON). No table holds an "
-        "absolute path or a time. The last four, of a listening test, lie in the folder that `make ratings` is given.",
+        "absolute path or a time. The last four are of a listening test: they lie in `ratings/<name>/`, or in the "
+        "folder that `make ratings` is given.",
     ]
     for schema in (*SCHEMAS.values(), *RATINGS_SCHEMAS.values()):
         rows = "\n".join(f"| `{c.name}` | {c.type} | {_cell(c.doc)} |" for c in schema.columns)

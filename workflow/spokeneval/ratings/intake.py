@@ -33,8 +33,8 @@ class Votes(NamedTuple):
     """the columns of RATINGS, sorted by its key; nothing is excluded yet"""
     n_padded: int
     """identifiers with blanks at their ends"""
-    n_empty: int
-    """empty cells of wide rows, which are no votes"""
+    left_out: dict[str, int]
+    """what is no vote, in the plural -> how many there were"""
     manifest: pl.DataFrame | None
     """what the test was exported with, systems under the names of models"""
 
@@ -55,16 +55,17 @@ def read_votes(study: Study) -> Votes:
     _check_mentioned(votes, study)
     votes = _renamed(votes, study)
     manifest = None if manifest is None else _renamed(manifest, study)
-    return Votes(votes.select(c.name for c in RATINGS.columns).sort(VOTE), source.n_padded, source.n_empty, manifest)
+    return Votes(votes.select(c.name for c in RATINGS.columns).sort(VOTE), source.n_padded, source.left_out, manifest)
 
 
 def _typed(votes: pl.DataFrame, study: Study, problems: Problems) -> pl.DataFrame:
-    for name in ("sample_index", "role", "blinded_name", "seconds", "listener_id"):
+    for name in ("sample_index", "role", "blinded_name", "seconds", "listener_id", "comment"):
         if name not in votes.columns and not (name == "seconds" and study.timed):
             votes = votes.with_columns(pl.lit({"sample_index": "0", "role": SYSTEM}.get(name), pl.String).alias(name))
     given = [name for name in REQUIRED if name != "listener_id" or not study.means_only]
     given += ["sample_index", "role"]
-    given += [name for name in ("blinded_name", "seconds", "milliseconds") if name in study.columns_read]
+    given += [name for name in ("seconds", "milliseconds") if name in study.columns]
+    given += ["blinded_name"] if "blinded_name" in study.columns_read else []
     for name in given:
         problems.add("missing fields", votes, pl.col(name).is_null(), pl.lit(f"{name} is empty"))
     if "milliseconds" in votes.columns:
@@ -80,7 +81,7 @@ def _typed(votes: pl.DataFrame, study: Study, problems: Problems) -> pl.DataFram
     votes = votes.with_columns(pl.when(whole).then("sample_index").cast(pl.Int16).alias("sample_index"))
     if not study.role_given and (roles := study.role_of()):
         votes = votes.with_columns(role=pl.col("system_id").cast(pl.String).replace_strict(roles, default=SYSTEM))
-    texts = ("dimension", "listener_id", "system_id", "task", "item_id", "blinded_name", "role")
+    texts = ("dimension", "listener_id", "system_id", "task", "item_id", "blinded_name", "role", "comment")
     return votes.with_columns(
         *(pl.col(name).cast(pl.String) for name in texts),
         pl.lit(study.test_id).alias("test_id"),

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from spokeneval.ratings.schemas import MOS
 from spokeneval.ratings.screening import counted
@@ -62,7 +63,7 @@ def _row(votes: pl.DataFrame, unknown: str | None) -> dict[str, Any]:
     if unknown is None:
         found = crossed_mean(score, item, listener)
     else:
-        found = CrossedMean(float(score.mean()) if len(score) else np.nan, *[np.nan] * 4, None, unknown)
+        found = CrossedMean(_mean(score), math.nan, math.nan, math.nan, math.nan, None, unknown)
     note = found.reason
     if kept.is_empty():
         note = f"all {len(votes)} votes are excluded"
@@ -75,6 +76,10 @@ def _row(votes: pl.DataFrame, unknown: str | None) -> dict[str, Any]:
         "n_excluded": len(votes) - len(kept),
         "note": note,
     }
+
+
+def _mean(score: NDArray[np.float64]) -> float:
+    return float(score.mean()) if len(score) else math.nan
 
 
 def _numbers(found: CrossedMean) -> dict[str, float]:

@@ -59,7 +59,7 @@ def make_ratings(
     extra = {
         "study": settings(study),
         "n_padded": read.n_padded,
-        "n_empty": read.n_empty,
+        "left_out": read.left_out,
         "stale": [] if stale is None else stale.to_dicts(),
         "no_models": no_models,
     }
@@ -73,8 +73,7 @@ def make_ratings(
         lines.append(f"no model of the configuration, so shown and never correlated: {', '.join(no_models)}")
     if read.n_padded:
         lines.append(f"{read.n_padded:,} identifiers had blanks at their ends, which are not part of them")
-    if read.n_empty:
-        lines.append(f"{read.n_empty:,} cells of scores were empty: no votes")
+    lines += [f"{n:,} {what} are no votes" for what, n in read.left_out.items()]
     return "\n".join([console_text(votes, mos, agreement, screening), "", *lines, f"tables: {to}"])
 
 

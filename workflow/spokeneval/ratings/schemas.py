@@ -48,6 +48,7 @@ RATINGS = TableSchema(
         text("excluded_reason", "the screening rule that takes it out of all means, or 'stale'; null where it counts"),
         Column("row", pa.int64(), "row of the source: of a CSV the header is 1, of a parquet file the first vote is 1"),
         text("file", "file that it stands in, relative to the folder of answers", optional=True),
+        text("comment", "what the listener wrote beside it; null where nothing", optional=True),
     ),
 )
 

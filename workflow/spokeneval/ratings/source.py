@@ -13,6 +13,7 @@ Conventions
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -39,8 +40,8 @@ class Source(NamedTuple):
     null"""
     n_padded: int
     """identifiers with blanks at their ends"""
-    n_empty: int
-    """empty cells of wide rows"""
+    left_out: dict[str, int]
+    """what is no vote, in the plural -> how many there were"""
 
 
 def read_source(study: Study, problems: Problems) -> Source:
@@ -48,7 +49,8 @@ def read_source(study: Study, problems: Problems) -> Source:
 
     Raises ConfigError where a file cannot be read, all are empty, or their columns are not those of the study.
     """
-    frames = [_of_file(name, path, study) for name, path in problems.paths.items()]
+    left_out: Counter[str] = Counter()
+    frames = [_of_file(name, path, study, left_out) for name, path in problems.paths.items()]
     if len(frames) > 1:
         texts = pl.all().exclude(ROW).cast(pl.String)
         frames = [frame.with_columns(texts) for frame in frames if not frame.is_empty()] or frames[:1]
@@ -59,7 +61,7 @@ def read_source(study: Study, problems: Problems) -> Source:
     identifiers = [name for name in texts_of if name in (*_IDENTIFIERS, _NAME)]
     padded = raw.select(pl.col(n).str.contains(r"^\s|\s$").fill_null(False).sum() for n in identifiers)
     votes = raw.with_columns(_bare(pl.col(name)).alias(name) for name in texts_of)
-    votes, n_empty = _long(votes, study.wide_read)
+    votes = _long(votes, study.wide_read, left_out)
     if _TEST in votes.columns:
         other = pl.format("test_id is '{}'; this study is '{}'", _TEST, pl.lit(study.test_id))
         problems.add("votes of another test", votes, pl.col(_TEST) != study.test_id, other)
@@ -67,17 +69,19 @@ def read_source(study: Study, problems: Problems) -> Source:
     if study.names is not None:
         votes = _parted(votes, study.names, problems)
     kept = votes.select(*PLACE, *(f for f in FIELDS if f in votes.columns))
-    return Source(kept, sum(padded.row(0), 0) if identifiers else 0, n_empty)
+    return Source(kept, sum(padded.row(0), 0) if identifiers else 0, dict(left_out))
 
 
-def _of_file(name: str, path: Path, study: Study) -> pl.DataFrame:
+def _of_file(name: str, path: Path, study: Study, left_out: Counter[str]) -> pl.DataFrame:
     """The rows of one file: `row`, `file`, and fields, scores and names as texts that may have blanks."""
     wide = study.wide_read.values()
     needed = [*study.columns_read.values(), *wide, *([] if study.names is None else [study.names.column])]
     needed = list(dict.fromkeys(needed))
     if study.format in FORMATS:
-        frame = FORMATS[study.format].read(path)
-        _check_columns(path, [c for c in frame.columns if c != ROW], needed, None)
+        rows = FORMATS[study.format].read(path)
+        frame = rows.frame
+        left_out.update(rows.left_out)
+        _check_columns(path, [c for c in frame.columns if c != ROW], study, needed)
     else:
         frame, first = _read_table(path, study, needed)
         frame = frame.with_row_index(ROW, offset=first)
@@ -93,17 +97,19 @@ def _of_file(name: str, path: Path, study: Study) -> pl.DataFrame:
     )
 
 
-def _long(votes: pl.DataFrame, wide: Mapping[str, str]) -> tuple[pl.DataFrame, int]:
-    """A row a vote, and how many cells were empty."""
+def _long(votes: pl.DataFrame, wide: Mapping[str, str], left_out: Counter[str]) -> pl.DataFrame:
+    """A row a vote."""
     if not wide:
-        return votes, 0
+        return votes
     cells = [f"{_WIDE}{k}" for k in range(len(wide))]
     votes = votes.with_columns(pl.col(cells).cast(pl.String))
     others = [name for name in votes.columns if name not in cells]
     melted = votes.unpivot(cells, index=others, variable_name="dimension", value_name="score")
     melted = melted.with_columns(pl.col("dimension").replace_strict(dict(zip(cells, wide, strict=True))))
     kept = melted.filter(pl.col("score").is_not_null())
-    return kept, len(melted) - len(kept)
+    if len(kept) < len(melted):
+        left_out["empty cells of scores"] += len(melted) - len(kept)
+    return kept
 
 
 def _bare(text: pl.Expr) -> pl.Expr:
@@ -115,7 +121,7 @@ def _read_table(path: Path, study: Study, needed: list[str]) -> tuple[pl.DataFra
     """The columns that are needed, and the number of the first row."""
     try:
         if path.suffix == ".parquet":
-            _check_columns(path, pq.read_schema(path).names, needed, study.ignore_columns)
+            _check_columns(path, pq.read_schema(path).names, study, needed)
             frame = pl.from_arrow(pq.read_table(path, columns=needed))
             assert isinstance(frame, pl.DataFrame)
             others = [n for n, t in frame.schema.items() if t != pl.String and not t.is_numeric()]
@@ -123,24 +129,27 @@ def _read_table(path: Path, study: Study, needed: list[str]) -> tuple[pl.DataFra
         if path.suffix not in TABLES:
             raise ConfigError(f"{path}: a table of unknown kind; expected .csv (.tsv, .txt) or .parquet")
         header = pl.read_csv(path, infer_schema=False, n_rows=0, separator=study.separator)
-        _check_columns(path, header.columns, needed, study.ignore_columns)
+        _check_columns(path, header.columns, study, needed)
         return pl.read_csv(path, infer_schema=False, separator=study.separator, columns=needed), 2
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
 
 
-def _check_columns(path: Path, found: list[str], needed: list[str], ignored: tuple[str, ...] | None) -> None:
-    """ignored: columns that the study knows and does not use; None where a tool's other columns do not matter."""
-    known = [*needed, *(ignored or ())]
+def _check_columns(path: Path, found: list[str], study: Study, needed: list[str]) -> None:
+    """Raises ConfigError for columns that lack, and in a plain table for those that the study does not mention."""
+    known = dict.fromkeys([*needed, *study.ignore_columns])
+    listener = study.columns_read.get("listener_id")
+    means = ", or say `means_only: true` where there are only means"
     lines = [
-        f"{path}: lacks the column '{name}', which the study names; {closest_match(name, found)}"
-        for name in dict.fromkeys(known)
+        f"{path}: lacks the column '{name}', which {'the study' if study.format == 'table' else study.format} names; "
+        f"{closest_match(name, found)}{means if name == listener else ''}"
+        for name in known
         if name not in found
     ]
     lines += [
         f"{path}: has the column '{name}', which the study does not mention; map it, or put it in ignore_columns"
         for name in found
-        if ignored is not None and name not in known
+        if study.format == "table" and name not in known
     ]
     if lines:
         raise ConfigError("\n".join(lines))

@@ -19,12 +19,24 @@ from spokeneval.ratings.schemas import ANCHOR, HUMAN
 
 Text = Literal["dimension", "system_id", "task", "item_id", "sample_index", "blinded_name", "role"]
 """Fields that a constant or a part of a name may give; listeners, scores and times are columns."""
-Field_ = Literal[Text, "listener_id", "score", "seconds", "milliseconds"]
+Field_ = Literal[Text, "listener_id", "score", "seconds", "milliseconds", "comment"]
 FIELDS: tuple[Field_, ...] = get_args(Field_)
 REQUIRED: tuple[Field_, ...] = ("dimension", "listener_id", "system_id", "task", "item_id", "score")
 AUDIO: tuple[Field_, ...] = ("system_id", "task", "item_id")
 """What names an audio where no blinded name does."""
-FormatName = Literal["table", "spokeneval"]
+FormatName = Literal[
+    "table",
+    "spokeneval",
+    "webmushra",
+    "beaqlejs",
+    "reseval",
+    "p808_answers",
+    "p808_workers",
+    "p808_clips",
+    "sheet",
+    "somos",
+    "vmc24",
+]
 
 
 class Scale(Block):
@@ -263,7 +275,7 @@ class Study(Block):
         form = FORMATS.get(self.format)
         if form is None:
             return dict(self.columns)
-        other = {*self.constants, *({} if self.names is None else self.names.fields)}
+        other: set[str] = {*self.constants, *({} if self.names is None else self.names.fields)}
         other |= {"dimension", "score"} if self.wide_read else set()
         other |= {"seconds", "milliseconds"} if {"seconds", "milliseconds"} & set(self.columns) else set()
         other |= {"listener_id"} if self.means_only else set()

@@ -1,16 +1,16 @@
-"""What the answer file of a tool is: how its rows are read, and which columns then hold what.
+"""What the answer files of a tool are: how rows are read, and which columns then hold what.
 
 Conventions
 -----------
-- A format gives rows of texts: a vote a row, or a row with several columns of scores (`wide`). It judges nothing; what
-  a score, a name or a listener may be is checked for all formats alike.
+- A format gives rows of texts: a vote a row, or a row with several columns of scores (`wide`). It judges no vote: what
+  a score, a name or a listener may be is checked for all formats alike. What it leaves out, it counts.
 - `row` is the row of the file that a person finds: of a CSV the header is 1. Of JSON it is the number of the entry.
-- Columns that a tool writes and that no field is read from (comments, age ...) are left where they are.
+- Columns that a tool writes and that no field is read from (age, browser ...) are left where they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +19,15 @@ import polars as pl
 from spokeneval.errors import ConfigError
 from spokeneval.ratings.problems import ROW
 
-Rows = pl.DataFrame
-"""`row` and columns of texts; missing is null."""
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one file."""
+
+    frame: pl.DataFrame
+    """`row` and columns of texts; missing is null"""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What is no vote, in the plural -> how many there were"""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Format:
     """Answer files of one tool."""
 
     read: Callable[[Path], Rows]
+    """Raises ConfigError where the file is not one of the tool's."""
     endings: tuple[str, ...]
     """Of the files that are read where the study names a folder."""
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -42,24 +50,28 @@ class Format:
     """False where the tool writes votes without who gave them."""
 
 
-def read_csv(path: Path, separator: str = ",") -> Rows:
-    """A CSV as texts, with or without byte order mark. Lines without anything are skipped, and count as rows.
+def read_csv(path: Path, tool: str, needed: Iterable[str]) -> pl.DataFrame:
+    """A CSV as texts, with or without byte order mark, and `row`.
 
-    Raises ConfigError where it cannot be read.
+    Raises ConfigError where it cannot be read, or lacks what the tool writes.
     """
     try:
-        frame = pl.read_csv(path, infer_schema=False, separator=separator)
+        frame = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
-    return frame.rename({name: name.strip() for name in frame.columns}).with_row_index(ROW, offset=2)
-
-
-def require(path: Path, frame: Rows, needed: tuple[str, ...], tool: str) -> None:
-    """Raises ConfigError where a file has not the columns that the tool writes."""
     missing = [name for name in needed if name not in frame.columns]
     if missing:
-        has = ", ".join(name for name in frame.columns if name != ROW)
-        raise ConfigError(f"{path}: not a file of {tool}: lacks {', '.join(missing)}; it has {has}")
+        raise ConfigError(
+            f"{path}: not a file of {tool}: lacks {', '.join(missing)}; it has {', '.join(frame.columns)}"
+        )
+    return frame.drop(ROW, strict=False).with_row_index(ROW, offset=2)
+
+
+def without(frame: pl.DataFrame, bad: pl.Expr, what: str) -> Rows:
+    """The rows where `bad` is not true, and how many there were of the others."""
+    kept = frame.filter(~bad.fill_null(False))
+    n = len(frame) - len(kept)
+    return Rows(kept, {what: n} if n else {})
 
 
 def unreadable(path: Path, error: Exception) -> ConfigError:

@@ -5,20 +5,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spokeneval.ratings.formats.base import Format, Rows, read_csv, require
+from spokeneval.ratings.formats.base import Format, Rows, read_csv
 
-NEEDED = ("test_id", "dimension", "listener_id", "blinded_name", "score")
+COLUMNS = ("test_id", "dimension", "listener_id", "blinded_name", "score", "seconds", "comment")
 
 
 def _read(path: Path) -> Rows:
-    rows = read_csv(path)
-    require(path, rows, NEEDED, "spokeneval's page")
-    return rows
+    return Rows(read_csv(path, "spokeneval's page", COLUMNS))
 
 
 PAGE = Format(
     read=_read,
     endings=(".csv",),
-    columns={"dimension": "dimension", "listener_id": "listener_id", "score": "score", "seconds": "seconds"},
+    columns={name: name for name in COLUMNS if name not in ("test_id", "blinded_name")},
     heard_as="blinded_name",
 )
