@@ -40,7 +40,8 @@ def agreement_table(votes: pl.DataFrame, study: Study) -> pl.DataFrame:
     for (dimension,), of_dimension in counted(votes).group_by("dimension", maintain_order=True):
         for over in ("systems", "all"):
             chosen = of_dimension if over == "all" else of_dimension.filter(pl.col("role") == SYSTEM)
-            named = {"test_id": study.test_id, "dimension": dimension, "over": over, "simulated": study.simulated}
+            named = {"test_id": study.test_id, "dimension": dimension, "over": over}
+            named |= {"audio": study.audio, "simulated": study.simulated}
             rows.append(named | _row(chosen, study, str(dimension)))
     table = pl.from_arrow(AGREEMENT.from_rows(rows))
     assert isinstance(table, pl.DataFrame)

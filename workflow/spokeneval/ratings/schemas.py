@@ -23,10 +23,13 @@ _TEST = (
     text("test_id", "name of the listening test"),
     text("dimension", "what was asked: naturalness, same speaker ..."),
 )
-_ORIGIN = (
-    text("role", "'system'; 'anchor' (hidden reference, high or low) and 'human': shown, never correlated"),
+_MARKS = (
     text("audio", "'own': audio of this project; 'external': what was heard is not here"),
     Column("simulated", pa.bool_(), "true where no person voted: the listeners are a model"),
+)
+_ORIGIN = (
+    text("role", "'system'; 'anchor' (hidden reference, high or low) and 'human': shown, never correlated"),
+    *_MARKS,
 )
 
 RATINGS = TableSchema(
@@ -83,13 +86,13 @@ MOS = TableSchema(
 
 AGREEMENT = TableSchema(
     "agreement",
-    1,
+    2,
     ("test_id", "dimension", "over"),
     "One row per dimension: do listeners agree, and what can a correlation with their means reach?",
     (
         *_TEST,
         text("over", "'systems': without anchors and humans, what a correlation is over; 'all': with them"),
-        Column("simulated", pa.bool_(), "true where no person voted: the listeners are a model"),
+        *_MARKS,
         Column("n_votes", pa.int64(), "votes that count"),
         Column("n_systems", pa.int64(), "systems"),
         Column("n_audio", pa.int64(), "different audio: system, task, item and sample"),
@@ -111,7 +114,7 @@ AGREEMENT = TableSchema(
 
 SCREENING = TableSchema(
     "screening",
-    1,
+    2,
     ("test_id", "rule"),
     "One row per screening rule, those that are off too.",
     (
@@ -119,7 +122,7 @@ SCREENING = TableSchema(
         text(
             "rule", "stale (audio that has been superseded), constant_answers, too_fast, anchors_failed, too_few_votes"
         ),
-        Column("simulated", pa.bool_(), "true where no person voted: the listeners are a model"),
+        *_MARKS,
         Column("on", pa.bool_(), "whether the study asks for it; stale: whether it is known what is there now"),
         text("settings", "JSON object of its settings; null where it is off"),
         Column("n_listeners", pa.int64(), "listeners that it finds, of any dimension; null where it is off"),

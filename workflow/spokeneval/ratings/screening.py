@@ -59,6 +59,7 @@ def screen(
             {
                 "test_id": votes["test_id"][0],
                 "rule": rule,
+                "audio": votes["audio"][0],
                 "simulated": votes["simulated"][0],
                 "on": hit is not None,
                 "settings": None if settings is None else json.dumps(settings.model_dump(mode="json"), sort_keys=True),

@@ -139,7 +139,7 @@ def _check_columns(path: Path, found: list[str], study: Study, needed: list[str]
     """Raises ConfigError for columns that lack, and in a plain table for those that the study does not mention."""
     known = dict.fromkeys([*needed, *study.ignore_columns])
     listener = study.columns_read.get("listener_id")
-    means = ", or say `means_only: true` where there are only means"
+    means = "; or say `means_only: true` where there are only means"
     lines = [
         f"{path}: lacks the column '{name}', which {'the study' if study.format == 'table' else study.format} names; "
         f"{closest_match(name, found)}{means if name == listener else ''}"
