@@ -17,7 +17,7 @@ from spokeneval.ratings.run import make_ratings
 from spokeneval.ratings.schemas import RATINGS
 from spokeneval.ratings.stale import Current, stale_audio
 from spokeneval.ratings.study import read_study
-from spokeneval.tables import read_metadata
+from spokeneval.tables import read_metadata, write_table
 
 AUDIO = [
     # blinded name, system, item, sample, role, source
@@ -231,3 +231,22 @@ def test_without_a_configuration_nothing_is_known_to_be_stale(tmp_path):
     assert pl.read_parquet(tmp_path / "to/ratings.parquet")["excluded_reason"].to_list() == [None]
     told = yaml.safe_load(str(read_metadata(tmp_path / "to/ratings.parquet", RATINGS).extra["study"]))
     assert (told["ratings"], told["manifest"]) == ("answers", "manifest.parquet")
+
+
+def test_audio_that_was_played_under_two_names_can_only_be_named_by_them(tmp_path):
+    columns = {"system_id": "s", "item_id": "i", "listener_id": "who", "score": "score"}
+    path = table_study(
+        tmp_path, "s,i,who,score\nbig,i1,v,4\n", columns, constants={"dimension": "n", "task": "speaker"}
+    )
+    write_table(
+        path.parent / "manifest.parquet", manifest(("q5", "big", "i1", 0, "system", "s1")), MANIFEST, "identity"
+    )
+    assert refusal(path) == [
+        "manifest.parquet: 'q1' and 'q5' are the same sample of a system; votes must name the audio by blinded_name"
+    ]
+
+
+def test_the_test_that_a_vote_was_given_in_is_checked_where_the_file_says_it(tmp_path):
+    columns = {"test_id": "test", "blinded_name": "b", "listener_id": "who", "score": "score"}
+    path = table_study(tmp_path, f"test,b,who,score\n{TEST},q1,v,4\nsecond,q2,v,3\n", columns)
+    assert refusal(path) == ["answers/a.csv, row 3: test_id is 'second'; this study is 'first'"]

@@ -67,6 +67,10 @@ def joined(votes: pl.DataFrame, manifest: pl.DataFrame, study: Study, problems: 
             ).alias(_KEY)
         )
         known = known.with_columns(pl.struct(HEARD).alias(_KEY))
+        if (twice := known.filter(known[_KEY].is_duplicated()).sort("blinded_name")).height:
+            first, second = twice.filter(pl.col(_KEY) == twice[_KEY][0])["blinded_name"].head(2)
+            same = f"'{first}' and '{second}' are the same sample of a system"
+            raise ConfigError(f"{study.manifest}: {same}; votes must name the audio by blinded_name")
         parts = [pl.col(_KEY).struct.field(name) for name in HEARD]
         named = pl.format("the manifest knows no audio of system '{}', task '{}', item '{}', sample {}", *parts)
     given = [name for name in TOLD if name in votes.columns]

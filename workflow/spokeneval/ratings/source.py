@@ -30,7 +30,7 @@ from spokeneval.ratings.problems import FILE, PLACE, ROW, Problems
 from spokeneval.ratings.study import FIELDS, Names, Study, parts
 from spokeneval.registry import closest_match
 
-_NAME, _WIDE, _TEST = "_name", "_wide_", "_test"
+_NAME, _WIDE = "_name", "_wide_"
 _IDENTIFIERS = ("listener_id", "system_id", "task", "item_id", "dimension", "blinded_name")
 
 
@@ -62,9 +62,9 @@ def read_source(study: Study, problems: Problems) -> Source:
     padded = raw.select(pl.col(n).str.contains(r"^\s|\s$").fill_null(False).sum() for n in identifiers)
     votes = raw.with_columns(_bare(pl.col(name)).alias(name) for name in texts_of)
     votes = _long(votes, study.wide_read, left_out)
-    if _TEST in votes.columns:
-        other = pl.format("test_id is '{}'; this study is '{}'", _TEST, pl.lit(study.test_id))
-        problems.add("votes of another test", votes, pl.col(_TEST) != study.test_id, other)
+    if "test_id" in votes.columns:
+        other = pl.format("test_id is '{}'; this study is '{}'", "test_id", pl.lit(study.test_id))
+        problems.add("votes of another test", votes, pl.col("test_id").cast(pl.String) != study.test_id, other)
     votes = votes.with_columns(pl.lit(text).alias(field) for field, text in study.constants.items())
     if study.names is not None:
         votes = _parted(votes, study.names, problems)
@@ -85,7 +85,6 @@ def _of_file(name: str, path: Path, study: Study, left_out: Counter[str]) -> pl.
     else:
         frame, first = _read_table(path, study, needed)
         frame = frame.with_row_index(ROW, offset=first)
-    test = {_TEST: pl.col("test_id")} if study.format == "spokeneval" else {}
     frame = frame.filter(~pl.all_horizontal(pl.exclude(ROW).is_null()))
     return frame.select(
         ROW,
@@ -93,7 +92,6 @@ def _of_file(name: str, path: Path, study: Study, left_out: Counter[str]) -> pl.
         **{f: pl.col(c) for f, c in study.columns_read.items()},
         **{f"{_WIDE}{k}": pl.col(c) for k, c in enumerate(wide)},
         **({} if study.names is None else {_NAME: pl.col(study.names.column)}),
-        **test,
     )
 
 

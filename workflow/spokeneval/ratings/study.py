@@ -19,7 +19,7 @@ from spokeneval.ratings.schemas import ANCHOR, HUMAN
 
 Text = Literal["dimension", "system_id", "task", "item_id", "sample_index", "blinded_name", "role"]
 """Fields that a constant or a part of a name may give; listeners, scores and times are columns."""
-Field_ = Literal[Text, "listener_id", "score", "seconds", "milliseconds", "comment"]
+Field_ = Literal[Text, "listener_id", "score", "seconds", "milliseconds", "comment", "test_id"]
 FIELDS: tuple[Field_, ...] = get_args(Field_)
 REQUIRED: tuple[Field_, ...] = ("dimension", "listener_id", "system_id", "task", "item_id", "score")
 AUDIO: tuple[Field_, ...] = ("system_id", "task", "item_id")

@@ -17,6 +17,6 @@ def _read(path: Path) -> Rows:
 PAGE = Format(
     read=_read,
     endings=(".csv",),
-    columns={name: name for name in COLUMNS if name not in ("test_id", "blinded_name")},
+    columns={name: name for name in COLUMNS if name != "blinded_name"},
     heard_as="blinded_name",
 )
