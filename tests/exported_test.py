@@ -26,7 +26,8 @@ def manifest_of(results: Path, models: list[str], n_items: int = 3) -> pl.DataFr
     for item in pairs.iter_rows(named=True):
         rows.append(_row(item, "true_continuation", "anchor", item["continuation_positive"]))
         rows.append(_row(item, "mismatched_continuation", "anchor", item["continuation_negative"]))
-    named = [{**row, "blinded_name": f"x{k:03d}"} for k, row in enumerate(rows)]
+    blank = dict.fromkeys(MANIFEST.arrow.names)
+    named = [{**blank, **row, "blinded_name": f"x{k:03d}"} for k, row in enumerate(rows)]
     table = pl.from_arrow(MANIFEST.from_rows(named))
     assert isinstance(table, pl.DataFrame)
     return table

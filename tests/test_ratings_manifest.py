@@ -35,7 +35,8 @@ def manifest(*further: tuple[Any, ...]) -> pl.DataFrame:
         "loudness_lufs": -23.0,
         "seconds": 1.0,
     }
-    rows = [dict(zip(names, audio, strict=True)) | rest for audio in (*AUDIO, *further)]
+    blank = dict.fromkeys(MANIFEST.arrow.names)
+    rows = [blank | dict(zip(names, audio, strict=True)) | rest for audio in (*AUDIO, *further)]
     return pl.DataFrame(pl.from_arrow(MANIFEST.from_rows(rows)))
 
 
@@ -250,3 +251,21 @@ def test_the_test_that_a_vote_was_given_in_is_checked_where_the_file_says_it(tmp
     columns = {"test_id": "test", "blinded_name": "b", "listener_id": "who", "score": "score"}
     path = table_study(tmp_path, f"test,b,who,score\n{TEST},q1,v,4\nsecond,q2,v,3\n", columns)
     assert refusal(path) == ["answers/a.csv, row 3: test_id is 'second'; this study is 'first'"]
+
+
+def test_a_test_all_of_whose_audio_is_superseded_has_votes_and_no_means(tmp_path):
+    text = HEADER + "".join(f"{TEST},n,{who},{name},4,3.5,1,\n" for who in ("ann", "bob") for name in ("q1", "q3"))
+    path = study(tmp_path, {"a.csv": text, "nobody.csv": HEADER})
+    printed = make_ratings(path, tmp_path / "to", current=lambda _: current(models=frozenset()))
+    mos = pl.read_parquet(tmp_path / "to/mos.parquet")
+    assert mos["mos"].null_count() == len(mos) == 4
+    assert set(mos["note"]) == {"all 2 votes are excluded"}
+    assert len(pl.read_parquet(tmp_path / "to/ratings.parquet")) == 4
+    assert printed.count("no longer in the configuration") == 2
+
+
+def test_answers_without_a_vote_are_said(tmp_path):
+    assert refusal(study(tmp_path / "1", {"a.csv": HEADER, "b.csv": HEADER})) == ["answers: holds no vote"]
+    assert refusal(study(tmp_path / "2", {"a.csv": HEADER, "b.csv": ""}))[0].startswith("answers/b.csv: cannot be read")
+    lacking = refusal(study(tmp_path / "3", {"a.csv": "test_id,listener_id\nfirst,v\n"}))[0]
+    assert lacking.startswith("answers/a.csv: not a file of spokeneval's page: lacks dimension, blinded_name, score")

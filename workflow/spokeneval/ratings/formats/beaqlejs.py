@@ -35,7 +35,7 @@ def _read(path: Path) -> Rows:
         raise unreadable(path, error) from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(f"{path}: not a file of BeaqleJS with ratings; expected a list of {{TestID, rating ...}}")
-    user = next((entry for entry in entries if "UserName" in entry or "UserComment" in entry), {})
+    user: dict[str, Any] = next((entry for entry in entries if "UserName" in entry or "UserComment" in entry), {})
     told = {
         "user_name": _text(user.get("UserName")),
         "comment": _text(user.get("UserComment")),
