@@ -159,6 +159,9 @@ def test_systems_may_have_become_models_of_another_name(tmp_path):
     assert set(found.manifest["system_id"]) == {"big-2", "small", "true_continuation"}
     misspelt = refusal(study(tmp_path / "2", {"a.csv": text}, models={"bgi": "x"}))
     assert "has no vote on 'bgi', which models of the study names; did you mean 'big'?" in misspelt[0]
+    anchor = text + f"{TEST},n,ann,q4,4,3.5,1,\n"
+    renamed = refusal(study(tmp_path / "5", {"a.csv": anchor}, models={"true_continuation": "big-2"}))
+    assert "'true_continuation' of models of the study is an anchor or human, and no model" in renamed[0]
     assert "so is another system" in refusal(study(tmp_path / "3", {"a.csv": text}, models={"big": "small"}))[0]
     same = refusal(study(tmp_path / "4", {"a.csv": text}, models={"big": "x", "small": "x"}))
     assert "models: 'x' is given to more than one system" in same[0]

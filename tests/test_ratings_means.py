@@ -47,6 +47,10 @@ def test_listeners_are_left_out_only_where_the_study_says_so(tmp_path):
         read_study(write_study(tmp_path, MEANS, columns=COLUMNS))
     with pytest.raises(ConfigError, match="means_only: listeners are known here"):
         read_study(write_study(tmp_path, MEANS, means_only=True))
+    timed = {"columns": {**COLUMNS, "seconds": "s"}, "means_only": True}
+    read_study(write_study(tmp_path, MEANS, **timed, screening={"too_fast": {"min_seconds": 1}}))
+    with pytest.raises(ConfigError, match=r"screening\.too_fast: judges listeners"):
+        read_study(write_study(tmp_path, MEANS, **timed, screening={"too_fast": {"min_seconds": 1, "max_share": 0.5}}))
     rules = {"constant_answers": {"min_votes": 3}}
     with pytest.raises(ConfigError, match=r"screening\.constant_answers: judges listeners"):
         read_study(write_study(tmp_path, MEANS, columns=COLUMNS, means_only=True, screening=rules))

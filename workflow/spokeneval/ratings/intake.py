@@ -201,6 +201,8 @@ def _renamed(table: pl.DataFrame, study: Study) -> pl.DataFrame:
                 f"{study.ratings}: has no vote on '{name}', which models of the study names; "
                 f"{closest_match(name, systems)}"
             )
+        if table.filter(pl.col("system_id") == name)["role"][0] != SYSTEM:
+            raise ConfigError(f"{study.ratings}: '{name}' of models of the study is an anchor or human, and no model")
         if model in systems and model not in study.models:
             raise ConfigError(
                 f"{study.ratings}: models of the study calls '{name}' '{model}', and so is another system called here"

@@ -252,7 +252,10 @@ class Study(Block):
                     f"screening.anchors_failed: '{other[0]}' is a system under test; name it in roles.anchor or "
                     "roles.human, or take another"
                 )
-        asked = [rule for rule, settings in self.screening if settings is not None and rule != "too_fast"]
+        single = self.screening.too_fast is not None and self.screening.too_fast.max_share is None
+        asked = [
+            rule for rule, settings in self.screening if settings is not None and not (single and rule == "too_fast")
+        ]
         if asked and not self.knows_listeners:
             raise ValueError(f"screening.{asked[0]}: judges listeners, and these votes do not say who gave them")
         return self
