@@ -86,8 +86,9 @@ def within_item(
         rows = np.flatnonzero(pattern)
         a, b = x[np.ix_(rows, of_pattern)].T, y[np.ix_(rows, of_pattern)].T
         live = np.array([not (is_constant(u) or is_constant(v)) for u, v in zip(a, b, strict=True)], dtype=bool)
-        products = (unit_vectors(a[live], coefficient) * unit_vectors(b[live], coefficient)).sum(axis=-1)
-        found[of_pattern[live]] = np.clip(products, -1.0, 1.0)
+        if live.any():
+            products = (unit_vectors(a[live], coefficient) * unit_vectors(b[live], coefficient)).sum(axis=-1)
+            found[of_pattern[live]] = np.clip(products, -1.0, 1.0)
     kept = np.isfinite(found)
     n_few = int((counts < MIN_SYSTEMS).sum())
     n_constant = int((~kept).sum()) - n_few
