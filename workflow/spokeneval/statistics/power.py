@@ -59,8 +59,8 @@ class ToldApart:
             for name, times in (("items", self.times_items), ("votes", self.times_votes))
         )
         return (
-            f"a difference like this is seen in {self.power:.0%} of studies like this one; in {goal:.0%} with {systems} "
-            f"systems like these; with these systems {items} and {votes} would do"
+            f"a difference like this is seen in {self.power:.0%} of studies like this one; in {goal:.0%} with "
+            f"{systems} systems like these; with these systems {items} and {votes} would do"
         )
 
 
