@@ -79,7 +79,8 @@ def percentile(study: Study, rng: np.random.Generator, n_draws: int = 400) -> tu
     _, n_rated, n_raters = study.ratings.shape
     n_items = study.metric.shape[1]
     rated = rng.multinomial(n_rated, np.full(n_rated, 1 / n_rated), size=n_draws)
-    rest = rng.multinomial(n_items - n_rated, np.full(n_items - n_rated, 1 / (n_items - n_rated)), size=n_draws)
+    n_rest = n_items - n_rated
+    rest = rng.multinomial(n_rest, np.full(n_rest, 1 / max(n_rest, 1)), size=n_draws) if n_rest else rated[:, :0]
     x = np.hstack([rated, rest]) @ study.metric.T / n_items
     r = np.empty(n_draws)
     for k in range(n_draws):
