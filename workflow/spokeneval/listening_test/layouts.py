@@ -43,9 +43,7 @@ def webmushra(test_id: str, introduction: str, trials: Sequence[Asked]) -> str:
     for asked in trials:
         if asked.question is not before:
             told = " ".join(asked.question.instructions)
-            pages.append(
-                {"type": "generic", "id": asked.question.name, "name": asked.question.title, "content": told}
-            )
+            pages.append({"type": "generic", "id": asked.question.name, "name": asked.question.title, "content": told})
             before = asked.question
         content = asked.question.question
         if asked.reference_name is not None:
@@ -84,7 +82,7 @@ def webmushra(test_id: str, introduction: str, trials: Sequence[Asked]) -> str:
         "remoteService": "service/write.php",
         "pages": pages,
     }
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def reseval(test_id: str, question: Question, introduction: str, n_raters: int, n_per_rater: int, seed: int) -> str:
@@ -102,7 +100,7 @@ def reseval(test_id: str, question: Question, introduction: str, n_raters: int, 
         "prescreen_questions": [],
         "followup_questions": [],
     }
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def p808(names: Sequence[str], gold: Mapping[str, int], base_url: str | None) -> dict[str, str]:

@@ -55,9 +55,7 @@ def rater_page(
         },
     }
     asks["digest"] = hashlib.sha256(json.dumps(asks, sort_keys=True).encode()).hexdigest()[:16]
-    uris = {
-        name: "data:audio/wav;base64," + base64.b64encode(wav).decode() for name, wav in (audio or {}).items()
-    }
+    uris = {name: "data:audio/wav;base64," + base64.b64encode(wav).decode() for name, wav in (audio or {}).items()}
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

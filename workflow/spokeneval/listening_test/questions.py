@@ -70,8 +70,8 @@ QUESTIONS: dict[QuestionName, Question] = {
             "Does B have the same background sounds as A?",
             (
                 "You hear two recordings: first A, then B, which should go on where A ends.",
-                "Judge what is heard behind or around the voice (music, machines, animals, people). The voice itself and "
-                "what it says do not matter.",
+                "Judge what is heard behind or around the voice (music, machines, animals, people). The voice itself "
+                "and what it says do not matter.",
             ),
             SAME,
             True,
@@ -83,8 +83,8 @@ QUESTIONS: dict[QuestionName, Question] = {
             "Is B recorded in the same kind of room as A?",
             (
                 "You hear two recordings: first A, then B, which should go on where A ends.",
-                "Judge the room that the voice is in: its echo, and how near the voice seems. The voice itself does not "
-                "matter.",
+                "Judge the room that the voice is in: its echo, and how near the voice seems. The voice itself does "
+                "not matter.",
             ),
             SAME,
             True,

@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-- Items are usable items with a prompt, drawn by the seed task by task, clusters (speakers, noises, rooms) in turn, never
-  by what a model did with them. All models are heard on the same items.
+- Items are usable items with a prompt, drawn by the seed task by task, clusters (speakers, noises, rooms) in turn,
+  never by what a model did with them. All models are heard on the same items.
 - Anchors are continuations that people made: `true_continuation` (continuation_positive, the top) and
   `mismatched_continuation` (continuation_negative, the bottom for questions that compare). The prompt is heard beside
   them as the reference of such questions, under a blinded name too (role human).
@@ -12,7 +12,7 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,13 +90,3 @@ def sounds(items: pl.DataFrame, models: Sequence[str], sample_index: int, anchor
             ]
         found.append(Sound(PROMPT, HUMAN, *about, 0, item["prompt"], item["prompt"]))
     return found
-
-
-def blinded_names(found: Sequence[Sound], seed: int) -> Mapping[Sound, str]:
-    """A name for each sound that says nothing of it: drawn without its place in any order, all of one length."""
-    rng = np.random.default_rng([seed, 0xB11D])
-    letters = np.array(list("abcdefghjkmnpqrstuvwxyz23456789"))
-    names: dict[str, None] = {}
-    while len(names) < len(found):
-        names["".join(rng.choice(letters, 10))] = None
-    return dict(zip(found, names, strict=True))
