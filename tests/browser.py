@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: Debian's Chromium, driven by playwright, without any network but the test's own."""
+"""A real browser for tests of pages: Debian's Chromium, driven by playwright; no network but the test's own."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def accessibility_violations(page: Page) -> list[str]:
 
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
     return [
-        f"{entry['id']}: {entry['help']}: {node['html'][:200]}" for entry in found["violations"] for node in entry["nodes"]
+        f"{entry['id']}: {entry['help']}: {node['html'][:200]}"
+        for entry in found["violations"]
+        for node in entry["nodes"]
     ]
 
 
