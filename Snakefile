@@ -46,6 +46,7 @@ wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     judge=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     study=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    test=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
 
 
 localrules:
@@ -68,6 +69,7 @@ include: "rules/likelihood.smk"
 include: "rules/evaluators.smk"
 include: "rules/continuations.smk"
 include: "rules/judging.smk"
+include: "rules/listening_test.smk"
 include: "rules/ratings.smk"
 include: "rules/report.smk"
 

@@ -58,6 +58,16 @@ class Layout:
     def judging(self, dataset: str, model: str, judge: str) -> str:
         return self._path(dataset, f"judging/{model}/{judge}.parquet")
 
+    def listening_test(self, dataset: str, test: str) -> dict[str, str]:
+        """Name -> path: the tables manifest, assignment and not_heard, and the folder `export`."""
+        folder = self._path(dataset, f"listening_tests/{test}")
+        tables = {name: f"{folder}/{name}.parquet" for name in ("manifest", "assignment", "not_heard")}
+        return tables | {"export": f"{folder}/export"}
+
+    def manifests(self, dataset: str, test: str) -> str:
+        """Folder with every manifest that a listening test has had, which no job removes."""
+        return self._path(dataset, f"listening_tests/{test}/manifests")
+
     def ratings(self, dataset: str, study: str) -> dict[str, str]:
         """Table -> its file: ratings, mos, agreement, screening."""
         return {table: self._path(dataset, f"ratings/{study}/{table}.parquet") for table in RATINGS_SCHEMAS}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from spokeneval import report
+from spokeneval import listening_test, report
 from spokeneval.config import Config
 from spokeneval.config.block import Block
 from spokeneval.demo.assets import asset_with, part_of, parts
@@ -37,6 +37,7 @@ PACKAGES = {
     "continuations": ("torch", "transformers"),
     "embeddings": ("torch", "transformers", "onnxruntime", "soxr"),
     "round_trips": ("jiwer",),
+    "listening_test": ("pyloudnorm", "soxr"),
 }
 """Third-party packages whose release can change a stage's numbers."""
 
@@ -228,6 +229,18 @@ class Stages:
             listening=self._listening(judge),
         )
 
+    def listening_test(self, test: str) -> str:
+        """An exported test: its sounds, their names and who hears what."""
+        block, heard = self.config.listening_tests[test], self.config.heard_in(test)
+        return self._identity(
+            "listening_test",
+            ("spokeneval.listening_test.export:export",),
+            templates=self.fingerprints.digest(Path(listening_test.__file__).parent / "templates"),
+            block=block.model_dump(mode="json", exclude={"models"}),
+            items=self.clips(block.dataset),
+            continuations={name: self.continuations(name) for name in heard},
+        )
+
     def ratings(self, study: str) -> str:
         """Votes of a listening test. Where our audio was heard, also what there is of it now."""
         block = self.config.ratings[study]
@@ -300,6 +313,7 @@ class Stages:
                 for judge in config.judges
             },
             **{("judging", name, judge): self.judging(name, judge) for name in audible for judge in config.judges},
+            **{("listening_test", name): self.listening_test(name) for name in config.listening_tests},
             **{("ratings", name): self.ratings(name) for name in config.ratings},
             **{("report", name): self.report(name) for name in config.datasets},
         }

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, StringCo
 
 from spokeneval.config.block import Block, ResourcePath
 from spokeneval.config.blocks import DatasetBlock, JudgeBlock, ModelBlock
+from spokeneval.config.listening_tests import ListeningTest
 from spokeneval.config.resources import Resources
 from spokeneval.demo.assets import AssetName
 from spokeneval.evaluators.reduction import EVALUATOR_NAMES, EvaluatorSettings
@@ -96,6 +97,9 @@ class Config(Block):
     judges: dict[Name, SerializeAsAny[JudgeBlock]] = Field(default_factory=dict, description="name -> judge")
     likelihood: Likelihood = Field(default_factory=lambda: Likelihood())
     evaluators: Evaluators = Field(default_factory=lambda: Evaluators())
+    listening_tests: dict[Name, ListeningTest] = Field(
+        default_factory=dict, description="name -> listening test to export, see docs/listening-test-export.md"
+    )
     ratings: dict[Name, RatedStudy] = Field(
         default_factory=dict, description="name -> listening test with votes, see docs/listening-tests.md"
     )
@@ -137,6 +141,11 @@ class Config(Block):
     def studies_of(self, dataset: str) -> list[str]:
         """Listening tests on items of a dataset."""
         return [name for name, block in self.ratings.items() if block.dataset == dataset]
+
+    def heard_in(self, test: str) -> list[str]:
+        """Models that raters of a listening test hear."""
+        named = self.listening_tests[test].models
+        return self.audible() if named is None else list(named)
 
     def tokenizers_with_codes(self) -> list[str]:
         """Tokenizers of models, but for those that only declare a time grid."""

@@ -7,6 +7,7 @@ loses one batch.
 """
 
 from spokeneval.jobs.hearing import continuations, judging, references, round_trips
+from spokeneval.jobs.listening_test import listening_test
 from spokeneval.jobs.rating import ratings
 from spokeneval.jobs.reporting import index, partial_report, report, verdict
 from spokeneval.jobs.scoring import audio_controls, clips, evaluators, likelihood, token_controls, tokens
@@ -19,6 +20,7 @@ __all__ = [
     "index",
     "judging",
     "likelihood",
+    "listening_test",
     "partial_report",
     "ratings",
     "references",
