@@ -66,6 +66,7 @@ include: "rules/tokens.smk"
 include: "rules/likelihood.smk"
 include: "rules/evaluators.smk"
 include: "rules/continuations.smk"
+include: "rules/round_trips.smk"
 include: "rules/judging.smk"
 include: "rules/report.smk"
 

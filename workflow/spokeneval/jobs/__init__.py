@@ -6,7 +6,7 @@ job has finished goes to the store as it is done; the declared table is assemble
 loses one batch.
 """
 
-from spokeneval.jobs.hearing import continuations, judging, references, round_trips
+from spokeneval.jobs.hearing import continuations, judging, references, round_trip_audio, round_trips
 from spokeneval.jobs.reporting import index, partial_report, report, verdict
 from spokeneval.jobs.scoring import audio_controls, clips, evaluators, likelihood, token_controls, tokens
 
@@ -21,6 +21,7 @@ __all__ = [
     "partial_report",
     "references",
     "report",
+    "round_trip_audio",
     "round_trips",
     "token_controls",
     "tokens",
