@@ -143,11 +143,20 @@ def test_a_judge_moves_its_own(folder):
         "embeddings speaker",
         "qualification speaker",
         "round_trips rvq gl speaker",
-        "round_trip_embeddings rvq gl speaker",
         "judging a speaker",
         "judging b speaker",
         "report demo",
     }
+
+
+def test_a_vocoder_moves_the_round_trips_and_what_is_heard_of_them(folder):
+    def edit(config):
+        config["vocoders"]["gl"]["iterations"] = 3
+
+    moved = changed(edit)
+    assert "round_trip_audio rvq gl" in moved
+    assert {"round_trips rvq gl level", "round_trips rvq gl speaker"} <= moved
+    assert not [key for key in moved if key.startswith(("tokens", "embeddings", "qualification", "likelihood"))]
 
 
 def test_a_transcriber_moves_with_its_language_and_not_with_its_device(folder):

@@ -49,8 +49,12 @@ class Layout:
     def qualification(self, dataset: str, judge: str) -> str:
         return self._path(dataset, f"qualification/{judge}.parquet")
 
+    def round_trip_audio(self, dataset: str, tokenizer: str, vocoder: str) -> str:
+        return self._path(dataset, f"round_trips/{tokenizer}/{vocoder}/audio.parquet")
+
     def round_trips(self, dataset: str, tokenizer: str, vocoder: str, judge: str) -> str:
-        return self._path(dataset, f"round_trips/{tokenizer}/{vocoder}/{judge}.parquet")
+        """Embeddings. A folder below the audio's: a judge may be called 'audio'."""
+        return self._path(dataset, f"round_trips/{tokenizer}/{vocoder}/embeddings/{judge}.parquet")
 
     def ceilings(self, dataset: str, tokenizer: str, vocoder: str, judge: str) -> str:
         return self._path(dataset, f"ceilings/{tokenizer}/{vocoder}/{judge}.parquet")

@@ -36,6 +36,7 @@ PACKAGES = {
     "likelihood": ("torch", "transformers"),
     "continuations": ("torch", "transformers"),
     "embeddings": ("torch", "transformers", "onnxruntime", "soxr"),
+    "round_trip_audio": ("torch", "transformers"),
     "round_trips": ("jiwer",),
     "listening_test": ("pyloudnorm", "soxr"),
 }
@@ -196,21 +197,25 @@ class Stages:
             "qualification", code, embeddings=self.embeddings(judge), listening=self._listening(judge)
         )
 
-    def round_trip_embeddings(self, tokenizer: str, vocoder: str, judge: str) -> str:
+    def round_trip_audio(self, tokenizer: str, vocoder: str) -> str:
+        """The recordings through a codec; no judge has a part in it."""
         return self._identity(
-            "round_trip_embeddings",
-            ("spokeneval.embeddings:round_trips",),
+            "round_trip_audio",
+            ("spokeneval.round_trips:decode_round_trips",),
             tokens=self.tokens(tokenizer),
             vocoder=self.vocoder(vocoder),
-            embeddings=self.embeddings(judge),
         )
 
     def round_trips(self, tokenizer: str, vocoder: str, judge: str) -> str:
-        heard = self.round_trip_embeddings(tokenizer, vocoder, judge)
         return self._identity(
             "round_trips",
-            ("spokeneval.judging:judge_round_trips", "spokeneval.transcripts:transcribed_round_trips"),
-            embeddings=heard,
+            (
+                "spokeneval.judging:judge_round_trips",
+                "spokeneval.transcripts:transcribed_round_trips",
+                "spokeneval.round_trips:heard_round_trips",
+            ),
+            audio=self.round_trip_audio(tokenizer, vocoder),
+            embeddings=self.embeddings(judge),
             listening=self._listening(judge),
         )
 
@@ -302,11 +307,7 @@ class Stages:
             **{("continuations", name): self.continuations(name) for name in audible},
             **{("embeddings", name): self.embeddings(name) for name in config.judges},
             **{("qualification", name): self.qualification(name) for name in config.judges},
-            **{
-                ("round_trip_embeddings", *codec, judge): self.round_trip_embeddings(*codec, judge)
-                for codec in codecs
-                for judge in config.judges
-            },
+            **{("round_trip_audio", *codec): self.round_trip_audio(*codec) for codec in codecs},
             **{
                 ("round_trips", *codec, judge): self.round_trips(*codec, judge)
                 for codec in codecs

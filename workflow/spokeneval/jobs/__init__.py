@@ -6,7 +6,7 @@ job has finished goes to the store as it is done; the declared table is assemble
 loses one batch.
 """
 
-from spokeneval.jobs.hearing import continuations, judging, references, round_trips
+from spokeneval.jobs.hearing import continuations, judging, references, round_trip_audio, round_trips
 from spokeneval.jobs.listening_test import listening_test
 from spokeneval.jobs.rating import ratings
 from spokeneval.jobs.reporting import index, partial_report, report, verdict
@@ -25,6 +25,7 @@ __all__ = [
     "ratings",
     "references",
     "report",
+    "round_trip_audio",
     "round_trips",
     "token_controls",
     "tokens",
