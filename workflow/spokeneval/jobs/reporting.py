@@ -18,10 +18,11 @@ from spokeneval.fingerprint import Fingerprints
 from spokeneval.jobs.model_conventions import model_conventions
 from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of
 from spokeneval.layout import Layout
+from spokeneval.ratings.schemas import RATINGS_SCHEMAS
 from spokeneval.report import console_summary, make_report
 from spokeneval.report import index as write_index
 from spokeneval.report.failures import most_frequent_reason
-from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, ReportSettings, Timing, Topline
+from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, ReportSettings, StudyTables, Timing, Topline
 from spokeneval.report.resampling import Averaging
 from spokeneval.report.schemas import ACCURACY, FAILURES
 from spokeneval.report.text import count
@@ -236,6 +237,12 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
             path := layout.judging(dataset, model, judge), JUDGING, stages.judging, model, judge, items=heard[judge]
         )
     }
+    studies = {}
+    for name in config.studies_of(dataset):
+        paths = layout.ratings(dataset, name)
+        there = [present(path, RATINGS_SCHEMAS[table], stages.ratings, name) for table, path in paths.items()]
+        if all(there):
+            studies[name] = StudyTables(**{table: Path(path) for table, path in paths.items()})
     settings, block = config.report, config.datasets[dataset]
     return ReportInputs(
         dataset=dataset,
@@ -250,6 +257,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         judging=judging,
         qualification=qualification,
         ceilings=ceilings,
+        studies=studies,
         timings=_timings(layout, dataset),
         missing=missing,
         human_topline={

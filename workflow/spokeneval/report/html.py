@@ -39,10 +39,10 @@ MOST_TESTS, MOST_COMPARISONS = 200, 600
 """Rows of the page's tables of strata and of pairs of models; all of them are in tables/."""
 
 
-def render_template(name: str, **values: Any) -> str:
-    """Fill a template of the report; text is escaped."""
+def render_template(name: str, folder: Path = TEMPLATES, /, **values: Any) -> str:
+    """Fill a template of the report, or of another folder; text is escaped."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
