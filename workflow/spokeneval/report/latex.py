@@ -1,4 +1,4 @@
-"""LaTeX of tables: escaped text, booktabs, one caption; no float is placed and no package but booktabs is needed.
+"""LaTeX of tables: escaped text, booktabs, one caption; no package but booktabs and, of long tables, longtable.
 
 Conventions: text from data goes through `escape`, which leaves no character with a meaning of its own, ligatures
 included. A cell is LaTeX already; rows never begin with a bracket or a star, which `\\\\` would take as its argument.
@@ -45,22 +45,37 @@ def escape(text: object) -> str:
     return re.sub(r"([-,])(?=\1)", r"\1{}", escaped)
 
 
-def value(
-    share: float | None,
-    low: float | None = None,
-    high: float | None = None,
-    letters: str | None = None,
-    n: int | None = None,
-) -> str:
-    """A share in percent with its letters raised, its interval and its n in lines below; '--' where there is none."""
+def number(text: str) -> str:
+    """A number, or several, as text: with minus signs in place of hyphens."""
+    return re.sub(r"-(?=[\d.])", r"$-$", escape(text))
+
+
+def value(share: float | None, low: float | None = None, high: float | None = None, letters: str | None = None) -> str:
+    """A share in percent with its letters raised and its interval; '--' where there is none."""
     if share is None:
         return "--"
-    lines = [f"{100 * share:.1f}" + (rf"\textsuperscript{{{escape(letters)}}}" if letters else "")]
-    if low is not None and high is not None:
-        lines.append(rf"\scriptsize {{[}}{100 * low:.1f}, {100 * high:.1f}{{]}}")
-    if n is not None:
+    raised = rf"\textsuperscript{{{escape(letters)}}}" if letters else ""
+    return f"{100 * share:.1f}{raised}" + ("" if low is None or high is None else f" {_interval(low, high)}")
+
+
+def stacked_value(
+    share: float | None, low: float | None, high: float | None, letters: str | None, n: int | None
+) -> str:
+    """The same in a narrow column: interval and n in small lines below."""
+    lines = [value(share, letters=letters)]
+    if share is not None and low is not None and high is not None:
+        lines.append(rf"\scriptsize {_interval(low, high)}")
+    if share is not None and n is not None:
         lines.append(rf"\scriptsize $n$ {n}")
-    return lines[0] if len(lines) == 1 else r"\shortstack[l]{" + r"\\".join(lines) + "}"
+    return lines[0] if len(lines) == 1 else r"\begin{tabular}[t]{@{}l@{}}" + r"\\".join(lines) + r"\end{tabular}"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{{[}}{100 * low:.1f}, {100 * high:.1f}{{]}}"
+
+
+MOST_ROWS = 25
+"""Rows of a float; a longer table may break over pages."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +93,38 @@ class LatexTable:
     """Rows that a thin rule separates from the row before."""
 
     def text(self) -> str:
-        lines = [
-            "% needs \\usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{self.caption}}}",
-            rf"\label{{tab:{self.label}}}",
-            rf"\begin{{tabular}}{{@{{}}{self.align or 'l' * len(self.header)}@{{}}}}",
-            r"\toprule",
-            " & ".join(self.header) + r" \\",
-            r"\midrule",
-        ]
+        columns = rf"{{@{{}}{self.align or 'l' * len(self.header)}@{{}}}}"
+        caption, label = rf"\caption{{{self.caption}}}", rf"\label{{tab:{self.label}}}"
+        head = [r"\toprule", " & ".join(self.header) + r" \\", r"\midrule"]
+        body = []
         for k, row in enumerate(self.rows):
-            lines += [r"\midrule"] if k in self.rules_before else []
-            lines.append(" & ".join(row) + r" \\")
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+            body += [r"\midrule"] if k in self.rules_before else []
+            body.append(" & ".join(row) + r" \\")
+        if len(self.rows) > MOST_ROWS:
+            lines = [
+                "% needs \\usepackage{booktabs, longtable}",
+                rf"\begin{{longtable}}{columns}",
+                caption + label + r" \\",
+                *head,
+                r"\endfirsthead",
+                *head,
+                r"\endhead",
+                *body,
+                r"\bottomrule",
+                r"\end{longtable}",
+            ]
+        else:
+            lines = [
+                "% needs \\usepackage{booktabs}",
+                r"\begin{table}",
+                r"\centering",
+                caption,
+                label,
+                rf"\begin{{tabular}}{columns}",
+                *head,
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        return "\n".join(lines) + "\n"

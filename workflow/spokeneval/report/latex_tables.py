@@ -14,7 +14,7 @@ import polars as pl
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judge_view import SOURCES
 from spokeneval.report.judges import ranking_judges
-from spokeneval.report.latex import LatexTable, escape, value
+from spokeneval.report.latex import LatexTable, escape, number, stacked_value, value
 from spokeneval.report.panels import primary_panels
 from spokeneval.report.report_tables import ReportTables
 from spokeneval.report.signature import headline_cells, judge_fields, signature
@@ -88,7 +88,8 @@ def _models_row(name: str, cells: dict[str, Row], tasks: list[str], own: bool) -
     def cell(row: Row | None) -> str:
         if row is None:
             return "--"
-        return value(row["accuracy"], row["low"], row["high"], row["letters"], row["n_scored"] if own else None)
+        n = row["n_scored"] if own else None
+        return stacked_value(row["accuracy"], row["low"], row["high"], row["letters"], n)
 
     return [name, *(cell(cells.get(task)) for task in tasks)]
 
@@ -122,7 +123,7 @@ def _comparisons(frame: pl.DataFrame, line: str) -> LatexTable | None:
         {
             "task": _plain("task"),
             "models": lambda row: escape(f"{row['model_a']} - {row['model_b']}"),
-            "difference": lambda row: escape(points(row["difference"])),
+            "difference": lambda row: number(points(row["difference"])),
             "p": lambda row: escape(p_value(row["p"])),
             "p (Holm)": lambda row: escape(p_value(row["p_holm"])),
             "n": _plain("n_shared"),
@@ -142,7 +143,8 @@ def _judges(frame: pl.DataFrame, line: str) -> LatexTable | None:
         {
             "task": _plain("task"),
             "judge": lambda row: escape(row["judge"] + (" (trivial)" if row["trivial"] else "")),
-            "share": lambda row: value(row["share"], row["low"], row["high"], None, row["n_items"] - row["n_failed"]),
+            "share": lambda row: value(row["share"], row["low"], row["high"]),
+            "n": lambda row: str(row["n_items"] - row["n_failed"]),
             "against": lambda row: "--" if row["against"] is None else f"{100 * row['against']:.1f}",
             "verdict": lambda row: escape(row["verdict"] + (" (chosen)" if row["chosen"] else "")),
         },
@@ -165,7 +167,8 @@ def _heard(frame: pl.DataFrame, line: str) -> LatexTable | None:
             "judge": _plain("judge"),
             "heard": lambda row: escape(SOURCES.get(row["source"], row["source"])),
             "name": _plain("name"),
-            "share": lambda row: value(row["share"], row["low"], row["high"], row["letters"], row["n_scored"]),
+            "share": lambda row: value(row["share"], row["low"], row["high"], row["letters"]),
+            "n": _plain("n_scored"),
             "ranked": lambda row: escape("-" if row["ranked"] is None else "yes" if row["ranked"] else "no"),
         },
         "Share of continuations nearer to the right one by the judges in percent, with floors, baselines and ceilings. "
@@ -195,7 +198,7 @@ def _gap(frame: pl.DataFrame, line: str) -> LatexTable | None:
 
 def _agreement(frame: pl.DataFrame, line: str) -> LatexTable | None:
     def of(name: str) -> Callable[[Row], str]:
-        return lambda row: escape(coefficient(row[name], row[f"{name}_low"], row[f"{name}_high"]))
+        return lambda row: number(coefficient(row[name], row[f"{name}_low"], row[f"{name}_high"]))
 
     shown: Iterable[str] = ("pearson", "spearman", "kendall")
     return _listed(
@@ -219,7 +222,7 @@ def _latency(frame: pl.DataFrame, line: str) -> LatexTable | None:
         if row["latency_s"] is None:
             return "--"
         bounds = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
-        return escape(f"{row['latency_s']:.2f}{bounds}")
+        return number(f"{row['latency_s']:.2f}{bounds}")
 
     return _listed(
         "latency",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,9 +78,9 @@ def p_value(p: float | None) -> str:
 
 
 def heat(share: float | None) -> str:
-    """Class of a cell by its share: 'heat hi3' for 0.875, 'heat lo1' for 0.4; empty where it is near one half."""
-    step = 0 if share is None else round((share - 0.5) / 0.125)
-    return "" if step == 0 else f"heat {'hi' if step > 0 else 'lo'}{min(abs(step), 4)}"
+    """Class of a cell by its share, in steps of ten points from 52.5: 'heat hi3' for 0.8; empty near one half."""
+    step = 0 if share is None else math.ceil((abs(share - 0.5) - 0.025) / 0.1 - 1e-9)
+    return "" if share is None or step <= 0 else f"heat {'hi' if share > 0.5 else 'lo'}{min(step, 4)}"
 
 
 def latency(row: Mapping[str, Any]) -> str:
