@@ -63,7 +63,11 @@ PEOPLE_SCREENING = TableSchema(
     SCREENING.columns,
 )
 
-_NEW = "interval for new systems like these (Fisher); no item or listener noise; levels 'system' and 'task', 5 systems"
+_NEW = (
+    "levels 'system' and 'task': interval for new systems like these (Fisher), no item or listener noise, 5 systems; "
+    "level 'item': cluster bootstrap over items, these systems"
+)
+_NEW_ONLY = "interval for new systems like these (Fisher); levels 'system' and 'task', 5 systems"
 
 PEOPLE = TableSchema(
     "report_people",
@@ -98,7 +102,10 @@ PEOPLE = TableSchema(
             )
             for column in (real(name, what), real(f"{name}_low", _NEW), real(f"{name}_high", _NEW))
         ),
-        real("pairwise_accuracy", "share of pairs of systems ordered alike; tied in both counts, tied in one does not"),
+        real(
+            "pairwise_accuracy",
+            "share of pairs of systems ordered alike, tied in both counts as alike, in one not; 'item': acc23",
+        ),
         whole("n_pairs", "pairs of systems (of 'system_task_within' and 'item' summed)"),
         whole("n_tied_pairs", "of them tied on a side or both"),
         real("soft_pairwise_accuracy", "1 - |p - p'| over pairs of systems, p by their items; primary family only"),
@@ -114,15 +121,15 @@ PEOPLE = TableSchema(
         real("pearson_rated", "r with the evaluator's means over rated items only (of judges: rated samples)"),
         real("pearson_other_samples", "judges: r with their means over samples of rated items that nobody rated"),
         real("pearson_within_codec", "r with systems centred by tokenizer and vocoder: within, not between them"),
-        real("within_codec_low", _NEW),
-        real("within_codec_high", _NEW),
+        real("within_codec_low", _NEW_ONLY),
+        real("within_codec_high", _NEW_ONLY),
         real("pearson_within_family", "r with systems centred by family"),
-        real("within_family_low", _NEW),
-        real("within_family_high", _NEW),
+        real("within_family_low", _NEW_ONLY),
+        real("within_family_high", _NEW_ONLY),
         real("pearson_task_centred", "'system_task_pooled' with the mean of each task removed on both sides"),
         real("pearson_given_ceiling", "partial r, given the judge's attribute ceiling through each system's codec"),
-        real("given_ceiling_low", _NEW),
-        real("given_ceiling_high", _NEW),
+        real("given_ceiling_low", _NEW_ONLY),
+        real("given_ceiling_high", _NEW_ONLY),
         real("p_max", "levels 'system' and 'system_task_within': p of r against the best of all evaluators tried"),
         real("r_by_chance", "what the best of them exceeds in 5 % of permutations of the systems"),
         whole("n_tried", "evaluators that were tried on the same systems and tasks"),
@@ -149,6 +156,11 @@ EVALUATOR_DIFFERENCES = TableSchema(
         real("p", "PERM-BOTH: whole systems exchanged between a and b, two-sided"),
         real("p_holm", "after Holm over the pairs of this study, dimension and level"),
         real("p_williams", "Williams' test, two-sided; level 'system' only, not adjusted"),
+        real("power", "level 'system': chance that Williams' test, at 5 % and the effect seen, finds it"),
+        whole("n_systems_needed", "systems like these for a chance of .8; null where no number in reach would do"),
+        real("times_items", "how many times the items for that, with these systems; null likewise"),
+        real("times_votes", "how many times the votes for that; null likewise"),
+        text("power_in_words", "the same as a sentence"),
         text("verdict", "'a agrees better', 'b agrees better', 'cannot tell' (p_holm not below .05)"),
         text("method", "exact or how many draws"),
         text("note", "why there is no test, or what was left out; null where nothing"),
@@ -175,6 +187,31 @@ PEOPLE_POINTS = TableSchema(
         real("mos_high", "upper bound"),
         whole("n_items", "items of x"),
         Column("n_votes", pa.int64(), "votes"),
+    ),
+)
+
+EVALUATOR_CHOICE = TableSchema(
+    "report_people_choice",
+    1,
+    (*QUESTION, "among", "left_out", "method"),
+    "One row per study, dimension, set of evaluators and method: agreement on systems that it was not chosen on.",
+    (
+        *_QUESTION,
+        text("among", "'primary family', or 'all windows': likelihood evaluators of the primary convention"),
+        text("left_out", "'system': pairs of systems; 'family', 'codec': with all systems of theirs"),
+        text("method", "'best': the evaluator of the highest r; 'ridge', 'non_negative': a weighted sum of all"),
+        whole("n_evaluators", "evaluators of the set"),
+        whole("n_systems", "systems"),
+        whole("n_tasks", "tasks"),
+        whole("n_pairs", "pairs of systems that were left out in turn"),
+        whole("n_pairs_without", "pairs that leave fewer than three systems to choose on: not judged"),
+        whole("n_pairs_not_drawn", "pairs beyond the most that are tried: a seeded sample is"),
+        real("accuracy", "share of left-out pairs ordered as people order them, within task; .5 is chance"),
+        real("difference", "accuracy minus that of 'best'; null for it"),
+        real("p", "of the difference, jackknife over systems, two-sided; null for 'best', or where there is none"),
+        text("verdict", "p below .01 (the test is a little liberal): differs from choosing the best; null for 'best'"),
+        text("weights", "JSON object: evaluator -> share of the choices ('best'), or mean weight per sd"),
+        text("note", "why there is nothing, or what was left out; null where nothing"),
     ),
 )
 
@@ -254,6 +291,7 @@ PEOPLE_SCHEMAS = {
         PEOPLE_SCREENING,
         PEOPLE,
         EVALUATOR_DIFFERENCES,
+        EVALUATOR_CHOICE,
         PEOPLE_POINTS,
         JUDGE_PEOPLE,
         DISAGREEMENTS,

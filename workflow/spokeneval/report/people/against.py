@@ -34,6 +34,8 @@ class Against:
     """(n_items,) task of the question, -1 for another one"""
     ceilings: FloatArray
     """(n_systems, n_tasks) attribute ceilings; NaN where there is none"""
+    by_item: dict[str, FloatArray]
+    """value of level 'item' -> (n_systems, n_items)"""
     samples: pl.DataFrame | None = None
     """judges: system and item (codes), sample_index, x (null where a sample has none)"""
 
@@ -90,7 +92,8 @@ def against(
         system = pl.DataFrame({"model": rows, "system": np.arange(len(rows))})
         samples = samples.join(system, on="model").select("system", "item", "sample_index", "x")
     ceiling = np.array(given, dtype=np.float64).reshape(cells.shape)
-    return Against(inputs, items, question, evaluator, x, cells, task_of_item, ceiling, samples)
+    by_item = {value: matrix[rows] for value, matrix in evaluator.by_item.items()}
+    return Against(inputs, items, question, evaluator, x, cells, task_of_item, ceiling, by_item, samples)
 
 
 def rated_means(pair: Against, systems: Codes, tasks: Codes) -> tuple[FloatArray, FloatArray | None]:
@@ -108,6 +111,18 @@ def rated_means(pair: Against, systems: Codes, tasks: Codes) -> tuple[FloatArray
     of_rated_items = samples.join(heard.select("system", "item").unique(), on=["system", "item"], how="semi")
     left = of_rated_items.join(heard, on=["system", "item", "sample_index"], how="anti")
     return _sample_means(rated_samples, systems), _sample_means(left, systems) if len(left) else None
+
+
+def rated_samples_matrix(pair: Against) -> FloatArray | None:
+    """(n_systems, n_items) means over the samples that people heard; None where it is not known which they are."""
+    if pair.samples is None or pair.question.audio != "own":
+        return None
+    heard = pair.question.votes.select("system", "item", "sample_index").unique()
+    rated = pair.samples.join(heard, on=["system", "item", "sample_index"], how="semi")
+    means = rated.group_by("system", "item").agg(pl.col("x").mean()).drop_nulls("x")
+    matrix = np.full(pair.x.shape, np.nan)
+    matrix[means["system"].to_numpy(), means["item"].to_numpy()] = means["x"].to_numpy()
+    return matrix
 
 
 def _sample_means(samples: pl.DataFrame, systems: Codes) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from spokeneval.report.people.metrics import RANKING_JUDGE
-from spokeneval.report.people.naming import A_BETTER, B_BETTER, WITHIN, name_of, question_name
+from spokeneval.report.people.naming import A_BETTER, B_BETTER, SYSTEM_LEVEL, WITHIN, name_of, question_name
 from spokeneval.report.people.tables import PeopleTables
 from spokeneval.report.people.votes import Question, of_question
 from spokeneval.report.text import coefficient, count, listed, p_value
@@ -46,8 +46,16 @@ def _verdict(found: PeopleTables, question: Question) -> Verdict:
     best = ranked.row(0, named=True)
     better, apart = _beaten(found, question, name_of(best), [name_of(row) for row in ranked.iter_rows(named=True)])
     verdict.believe = _believe(best, better, apart)
-    verdict.why = [*_why(best, ranked), *_least(found, question), *question.left_out]
+    power = _power(found, question, name_of(best), apart[0]) if apart else []
+    verdict.why = [*_why(best, ranked), *power, *_least(found, question), *question.left_out]
     return verdict
+
+
+def _power(found: PeopleTables, question: Question, best: str, rival: str) -> list[str]:
+    """What would tell the best from the next one."""
+    pair = pl.col("a").is_in([best, rival]) & pl.col("b").is_in([best, rival]) & (pl.col("level") == SYSTEM_LEVEL)
+    rows = of_question(found.differences, question).filter(pair & pl.col("power_in_words").is_not_null())
+    return [f"{best} against {rival}, system means: {words}." for words in rows["power_in_words"]]
 
 
 def _least(found: PeopleTables, question: Question) -> list[str]:

@@ -44,6 +44,13 @@ class Tried:
     """(n_systems,) over all of these tasks"""
     cells: FloatArray
     """(n_systems, n_tasks)"""
+    kind: str
+    primary: bool
+
+    def over(self, systems: list[int], tasks: list[int]) -> FloatArray:
+        """The cells of some of its systems and tasks."""
+        rows = [self.systems.index(system) for system in systems]
+        return self.cells[np.ix_(rows, [self.tasks.index(task) for task in tasks])]
 
 
 def tried(pair: Against) -> Tried:
@@ -51,7 +58,9 @@ def tried(pair: Against) -> Tried:
     systems = pair.complete(tasks)
     cells = pair.x_cells[np.ix_(systems, tasks)]
     means = pair.means(systems, tasks)
-    return Tried(pair.evaluator.name, tuple(systems.tolist()), tuple(tasks.tolist()), means, cells)
+    evaluator = pair.evaluator
+    at = tuple(systems.tolist()), tuple(tasks.tolist())
+    return Tried(evaluator.name, *at, means, cells, evaluator.kind, evaluator.primary)
 
 
 def against_chance(pair: Against, all_tried: list[Tried]) -> dict[tuple[str, tuple[Any, ...]], Chance]:

@@ -8,6 +8,7 @@ Conventions
 - Level 'system' stands beside, with Williams' test, and is no part of the family.
 - Both evaluators are compared on the systems and tasks that both have. A task on which one side is the same for all
   systems has no coefficient and is left out.
+- Power is Williams' at the effect seen, level 'system' (`statistics.power`): for planning, a lower bound.
 - 'cannot tell' is what most studies with few systems end with; it is not 'equal'.
 """
 
@@ -25,9 +26,15 @@ from spokeneval.report.text import count
 from spokeneval.statistics.compare import permute_both, williams
 from spokeneval.statistics.correlation import is_constant, pearson_r
 from spokeneval.statistics.intervals import FloatArray
+from spokeneval.statistics.noise import reliability
 from spokeneval.statistics.paired import holm
+from spokeneval.statistics.power import told_apart
 
 Row = dict[str, Any]
+_NUMBERS = (
+    *("pearson_a", "pearson_b", "difference", "p", "p_holm", "p_williams", "method"),
+    *("power", "n_systems_needed", "times_items", "times_votes", "power_in_words"),
+)
 
 
 def difference_rows(primary: list[Against]) -> list[Row]:
@@ -68,7 +75,7 @@ def _row(level: str, a: Against, b: Against) -> Row:
         "primary": level == WITHIN,
         "n_systems": len(systems),
         "n_tasks": len(tasks),
-        **dict.fromkeys(("pearson_a", "pearson_b", "difference", "p", "p_holm", "p_williams", "method")),
+        **dict.fromkeys(_NUMBERS),
         "verdict": CANNOT_TELL,
     }
     if not len(tasks):
@@ -87,7 +94,23 @@ def _row(level: str, a: Against, b: Against) -> Row:
         p_williams, why = _williams(x[:, 0], z[:, 0], y[:, 0])
         row["p_williams"] = p_williams
         reasons += [why] if why else []
+        row |= _power(a, b, systems, tasks, x[:, 0], z[:, 0], y[:, 0])
     return row | {"note": joined(reasons)}
+
+
+def _power(a: Against, b: Against, systems: Codes, tasks: Codes, x: FloatArray, z: FloatArray, y: FloatArray) -> Row:
+    """What would tell the two apart, at the effect seen; reliabilities that are not known count as 1."""
+    means = (a.noisy(systems, tasks), b.noisy(systems, tasks), a.question.noisy(systems, tasks))
+    of_a, of_b, of_mos = (1.0 if isinstance(side, str) else reliability(side).value for side in means)
+    alpha = 1 - a.inputs.settings.confidence
+    found = told_apart(pearson_r(x, y), pearson_r(z, y), pearson_r(x, z), len(y), of_a, of_b, of_mos, alpha=alpha)
+    return {
+        "power": or_none(found.power),
+        "n_systems_needed": found.n_systems,
+        "times_items": None if found.times_items is None else or_none(found.times_items),
+        "times_votes": None if found.times_votes is None else or_none(found.times_votes),
+        "power_in_words": found.in_words(),
+    }
 
 
 def _mos(pair: Against, systems: Codes, tasks: Codes) -> FloatArray:

@@ -14,7 +14,9 @@ from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judges import chosen_judges
 from spokeneval.report.people.against import Against, against
 from spokeneval.report.people.best_of_many import Chance, Tried, against_chance, tried
+from spokeneval.report.people.choosing import choice_rows
 from spokeneval.report.people.differences import difference_rows
+from spokeneval.report.people.item_level import item_rows
 from spokeneval.report.people.items_mos import items_mos_table
 from spokeneval.report.people.judge_against import judge_rows
 from spokeneval.report.people.levels import level_rows
@@ -24,6 +26,7 @@ from spokeneval.report.people.votes import Question, Study, questions, read_stud
 from spokeneval.report.schemas_people import (
     DISAGREEMENTS,
     EVALUATOR,
+    EVALUATOR_CHOICE,
     EVALUATOR_DIFFERENCES,
     JUDGE_PEOPLE,
     PEOPLE,
@@ -47,6 +50,7 @@ class PeopleTables:
     screening: pl.DataFrame
     people: pl.DataFrame
     differences: pl.DataFrame
+    choice: pl.DataFrame
     points: pl.DataFrame
     judges: pl.DataFrame
     disagreements: pl.DataFrame
@@ -70,6 +74,7 @@ class PeopleTables:
             "people_listeners": (self.listeners, PEOPLE_LISTENERS),
             "people_screening": (self.screening, PEOPLE_SCREENING),
             "people_differences": (self.differences, EVALUATOR_DIFFERENCES),
+            "people_choice": (self.choice, EVALUATOR_CHOICE),
             "people_points": (self.points, PEOPLE_POINTS),
             "people_judges": (self.judges, JUDGE_PEOPLE),
             "people_disagreements": (self.disagreements, DISAGREEMENTS),
@@ -82,7 +87,8 @@ class PeopleTables:
             "people": primary.to_dicts(),
             "people_mos": self.mos.to_dicts(),
             "people_listeners": self.listeners.to_dicts(),
-            "people_differences": self.differences.filter("primary").to_dicts(),
+            "people_differences": self.differences.to_dicts(),
+            "people_choice": self.choice.to_dicts(),
         }
 
 
@@ -124,6 +130,7 @@ def people_tables(
         _concat([study.screening for study in studies], PEOPLE_SCREENING),
         _sorted(found.people, PEOPLE),
         _frame(found.differences, EVALUATOR_DIFFERENCES),
+        _frame(found.choice, EVALUATOR_CHOICE),
         _sorted(found.points, PEOPLE_POINTS),
         _sorted(found.judges, JUDGE_PEOPLE),
         _sorted(found.disagreements, DISAGREEMENTS),
@@ -137,6 +144,7 @@ class _Rows:
     def __init__(self) -> None:
         self.people: list[Row] = []
         self.differences: list[Row] = []
+        self.choice: list[Row] = []
         self.points: list[Row] = []
         self.judges: list[Row] = []
         self.disagreements: list[Row] = []
@@ -155,7 +163,7 @@ class _Held:
     def take(self, pair: Against, found: _Rows) -> None:
         if not len(pair.tasks):
             return
-        self._rows += level_rows(pair)
+        self._rows += [*level_rows(pair), *item_rows(pair)]
         self._tried.append(tried(pair))
         self._any = pair
         if pair.evaluator.primary:
@@ -171,6 +179,8 @@ class _Held:
         found.people += [_with_chance(row, chance) for row in self._rows]
         family = sorted(self._family, key=lambda pair: order[pair.evaluator.cell["evaluator"]])
         found.differences += difference_rows(family)
+        if self._any is not None:
+            found.choice += choice_rows(self._any.inputs, self.question, self._tried)
         found.points += [row for pair in family for row in point_rows(pair)]
 
 

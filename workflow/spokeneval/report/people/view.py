@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -11,11 +12,21 @@ from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judges import ranking_judges
 from spokeneval.report.people.answer import SIMULATED, verdicts
 from spokeneval.report.people.figures import figure_names
+from spokeneval.report.people.item_level import RANKED
 from spokeneval.report.people.metrics import RANKING_JUDGE
-from spokeneval.report.people.naming import SYSTEM_LEVEL, TASK_LEVEL, WITHIN, marks, name_of, question_name
+from spokeneval.report.people.naming import (
+    ITEM_LEVEL,
+    SYSTEM_LEVEL,
+    TASK_LEVEL,
+    WITHIN,
+    marks,
+    name_of,
+    question_name,
+)
 from spokeneval.report.people.tables import PeopleTables
 from spokeneval.report.people.votes import Question, of_question
 from spokeneval.report.signature import judge_fields, signature
+from spokeneval.report.text import percent
 from spokeneval.statistics.reliability import TOO_NOISY
 
 MOST_SYSTEMS = 40
@@ -66,6 +77,8 @@ def _question(
         "by_task": _by_task(people),
         "differences": _pairs(differences),
         "beside": _beside(people),
+        "prompts": _prompts(people),
+        "choice": _choice(of_question(found.choice, question)),
         "mos": _mos(mos, question),
         "tasks": list(question.tasks),
         "listeners": of_question(found.listeners, question).to_dicts(),
@@ -116,6 +129,26 @@ def _beside(people: pl.DataFrame) -> dict[str, str]:
     """The columns beside r that hold anything, with their headings."""
     shown = people.filter(pl.col("level").is_in([WITHIN, SYSTEM_LEVEL]))
     return {name: title for name, title in _BESIDE.items() if shown[name].null_count() < len(shown)}
+
+
+def _prompts(people: pl.DataFrame) -> list[Row]:
+    """Level 'item': the primary family and all judges, ranks within the model first."""
+    shown = (pl.col("level") == ITEM_LEVEL) & (pl.col("primary") | pl.col("kind").is_in(["judge", "naturalness"]))
+    rows = people.filter(shown).sort(
+        pl.col("value") != RANKED, pl.col("value"), -pl.col("pearson"), nulls_last=True, maintain_order=True
+    )
+    return [row | {"name": name_of(row), "ranked": row["value"] == RANKED} for row in rows.iter_rows(named=True)]
+
+
+def _choice(choice: pl.DataFrame) -> list[Row]:
+    """One row for each set and what was left out, with its methods."""
+    rows: dict[tuple[str, str], Row] = {}
+    for row in choice.iter_rows(named=True):
+        entry = rows.setdefault((row["among"], row["left_out"]), row | {"methods": {}})
+        weights = sorted(json.loads(row["weights"]).items(), key=lambda pair: (-pair[1], pair[0]))
+        picked = [f"{name} {percent(share)} %" for name, share in weights if share > 0][:3]
+        entry["methods"][row["method"]] = row | {"picked": ", ".join(picked)}
+    return list(rows.values())
 
 
 def _pairs(differences: pl.DataFrame) -> list[Row]:
