@@ -200,7 +200,7 @@ def test_dataset_without_items_or_scores_still_has_a_page(tmp_path: Path) -> Non
 
 def test_results_json_holds_the_primary_rows(made: tuple[Path, ReportSummary]) -> None:
     results = json.loads((made[0] / "results.json").read_text())
-    assert results["version"] == 3
+    assert results["version"] == 4
     assert results["n_failed_rows"] == made[1].n_failed_rows
     accuracy = read_table(made[0] / "tables" / "accuracy.parquet", ACCURACY)
     assert len(results["accuracy"]) == int(accuracy["primary"].sum())

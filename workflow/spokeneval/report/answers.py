@@ -17,7 +17,7 @@ from spokeneval.report.strata import flagged_kinds
 from spokeneval.report.text import count, evaluator_name, interval, listed, percent
 
 if TYPE_CHECKING:
-    from spokeneval.report.make import ReportTables
+    from spokeneval.report.report_tables import ReportTables
 
 FEW_CLUSTERS = 10
 FEWEST_SYSTEMS = 5
@@ -217,10 +217,7 @@ _FLAGGED = {"loops": "loop", "repeats_prompt": "repeat the prompt"}
 
 def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer]) -> list[str]:
     """What this report cannot tell, in sentences."""
-    said = [
-        "Nobody has listened for this report: it holds no human ratings. What is called agreement is agreement with an "
-        "automatic judge. With ratings, the same tables are made against people."
-    ]
+    said = [_listened(found)]
     mute = {name for name, entry in inputs.models.items() if entry.vocoder is None}
     silent = [name for name in inputs.models if name in mute and name not in inputs.continuations]
     n_heard = len(inputs.models) - len(silent)
@@ -250,6 +247,17 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
     if len(inputs.models) == 1:
         said.append("There is one model: nothing is compared.")
     return said
+
+
+def _listened(found: ReportTables) -> str:
+    if not found.people:
+        return (
+            "Nobody has listened for this report: it holds no human ratings. What is called agreement is agreement "
+            "with an automatic judge. With ratings, the same tables are made against people."
+        )
+    if found.people.mos["simulated"].all():
+        return "Nobody has listened for this report: its ratings are simulated, and say nothing about an evaluator."
+    return "What people said holds for the systems, items and listeners of their tests, and for what was asked there."
 
 
 def failed_lines(found: ReportTables) -> list[str]:

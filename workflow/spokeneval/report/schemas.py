@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
+from spokeneval.report.schemas_provenance import PROVENANCE
+from spokeneval.report.schemas_time import LATENCY, PROFILE
 from spokeneval.table_schema import Column, TableSchema, real, text, truth, whole
 
 CELL = ("evaluator", "window_s", "unconditional", "codebooks", "convention")
@@ -259,26 +261,9 @@ TIMINGS = TableSchema(
     ),
 )
 
-PROFILE = TableSchema(
-    "report_profile",
-    1,
-    ("task", "model", "time_s"),
-    "Mean NLL of the wrong clip minus that of the right one, by time from the transition.",
-    (
-        text("task", "task"),
-        text("model", "model"),
-        text("tokenizer", "its tokenizer"),
-        real("time_s", "middle of the bin, seconds from the transition"),
-        whole("n_items", "items with tokens of both members in the bin"),
-        real("difference", "nats per token, mean over items"),
-        real("low", "cluster bootstrap"),
-        real("high", "cluster bootstrap"),
-    ),
-)
-
 ITEMS_LONG = TableSchema(
     "items_long",
-    1,
+    2,
     ("model", "task", "item_id", *CELL, "sample_index"),
     "Every score of every item: likelihood evaluators, controls and judges, in one long table.",
     (
@@ -298,6 +283,16 @@ ITEMS_LONG = TableSchema(
         real("margin", "how clearly the right clip won: > 0 is right, in the units of the scores"),
         text("status", "ok or failed"),
         text("reason", "why it failed"),
+        Column(
+            "flags",
+            pa.list_(pa.string()),
+            "'loops', 'repeats_prompt' of the continuation that a judge heard; null for likelihoods, and where nobody "
+            "looked",
+        ),
+        real("mos", "mean of people's votes that count, of one question (see items_mos for all); null without a vote"),
+        Column("n_votes", pa.int64(), "votes of `mos`"),
+        text("mos_test_id", "listening test of `mos`: one for each task"),
+        text("mos_dimension", "what was asked there"),
     ),
 )
 
@@ -320,6 +315,8 @@ REPORT_SCHEMAS = {
         FAILURES,
         TIMINGS,
         PROFILE,
+        LATENCY,
+        PROVENANCE,
         ITEMS_LONG,
     )
 }
