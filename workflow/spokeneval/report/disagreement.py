@@ -5,13 +5,15 @@ Conventions
 - Verdicts are those of `items_long` (1 right, 0.5 tie, 0 wrong; failed ones are none), of models under the primary
   evaluators at the primary convention and window, and of the judge that the task has.
 - `models`: 4 p (1 - p), p the mean verdict over models under the headline evaluator: 0 where all agree, 1 where they
-  are split in half. `evaluators`: the same over the primary evaluators of one model, averaged over models. `judge`: mean
-  over models of |headline verdict - judge's verdict| of the first sample. Each in [0, 1], null where fewer than two
-  verdicts meet.
+  are split in half. `evaluators`: the same over the primary evaluators of one model, averaged over models.
+- `judge`: mean over models of |headline verdict - judge's verdict| of the first sample.
+- Each is in [0, 1], null where fewer than two verdicts meet.
 - `right`: mean headline verdict over models.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -50,6 +52,26 @@ def headlines(accuracy: pl.DataFrame) -> dict[str, str]:
     """task -> the evaluator that ranks its models."""
     rows = accuracy.filter(pl.col("headline")).select("task", "evaluator").unique()
     return dict(rows.sort("task").iter_rows())
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreement:
+    """The rows that verdicts are taken from, and how much each item is disagreed on."""
+
+    primary: pl.DataFrame
+    judged: pl.DataFrame
+    headline: dict[str, str]
+    """task -> the evaluator that ranks its models"""
+    measures: pl.DataFrame
+    """task, item_id, right, evaluators, models, judge"""
+
+
+def item_disagreement(
+    inputs: ReportInputs, items: pl.DataFrame, accuracy: pl.DataFrame, judges: dict[str, str]
+) -> Disagreement:
+    """How much is disagreed on each item of `items` (items_long)."""
+    primary, judged, headline = primary_rows(inputs, items), judge_rows(inputs, items, judges), headlines(accuracy)
+    return Disagreement(primary, judged, headline, disagreement(primary, judged, headline))
 
 
 def disagreement(primary: pl.DataFrame, judged: pl.DataFrame, headline: dict[str, str]) -> pl.DataFrame:

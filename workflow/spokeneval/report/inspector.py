@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from spokeneval.report.disagreement import KEY, MEASURES, disagreement, headlines, judge_rows, primary_rows
+from spokeneval.report.disagreement import KEY, MEASURES, Disagreement
 from spokeneval.report.inputs import ReportInputs
-from spokeneval.report.listening import TRACE_AFTER_S, TRACE_BEFORE_S
-from spokeneval.tables import OK
+from spokeneval.report.listening import TRACE_AFTER_S, TRACE_BEFORE_S, Listening
+from spokeneval.tables import CONTINUATIONS, OK, read_table
 
 NOTHING, WRONG = -32768, -32767
 MOST_VALUES = 1_500_000
@@ -45,33 +45,31 @@ def inspector(
     inputs: ReportInputs,
     pairs: pl.DataFrame,
     items: pl.DataFrame,
-    accuracy: pl.DataFrame,
+    disagreed: Disagreement,
     times: dict[str, pl.DataFrame],
     judges: dict[str, str],
-    embedded: list[tuple[str, str]],
-    flagged: pl.DataFrame,
+    heard: Listening,
 ) -> Inspector:
     """The inspector of a report.
 
-    items: items_long; times: model -> `positions.unit_times`; judges: task -> its judge; embedded: (task, item_id) of
-    the items with players, in the order of their places on the page; flagged: task, item_id, model, flag.
+    items: items_long; disagreed: how much is disagreed on each; times: model -> `positions.unit_times`; judges: task ->
+    its judge; heard: the items with players.
     """
-    headline = headlines(accuracy)
-    primary, judged = primary_rows(inputs, items), judge_rows(inputs, items, judges)
+    headline, primary, judged = disagreed.headline, disagreed.primary, disagreed.judged
     order = pairs.select(*KEY, "index", "cluster", "labels", "status", "reason").sort("task", "index")
-    measured = order.join(disagreement(primary, judged, headline), on=KEY, how="left", maintain_order="left")
+    measured = order.join(disagreed.measures, on=KEY, how="left", maintain_order="left")
     columns, n_left_out = _columns(inputs, order, primary, judged, headline)
     tasks = order["task"].unique().sort().to_list()
     notes: dict[tuple[str, str], list[str]] = {}
     for row in order.filter(pl.col("status") != OK).iter_rows(named=True):
         notes.setdefault((row["task"], row["item_id"]), []).append(f"failed: {row['reason']}")
-    for task, item_id, model, flag in flagged.iter_rows():
+    for task, item_id, model, flag in flagged_continuations(inputs, pairs).iter_rows():
         notes.setdefault((task, item_id), []).append(f"{model}: {flag}")
     ranked = measured.with_row_index("_at").sort(
         *(pl.col(name).fill_null(-1.0) for name in ("judge", "models", "evaluators")), descending=True
     )
     traces, n_traces_left_out = _traces(inputs, order, times, ranked["_at"].to_list())
-    places = {key: place for place, key in enumerate(embedded)}
+    places = {(item.task, item.item_id): place for place, item in enumerate(heard.items)}
     data = {
         "tasks": tasks,
         "models": list(inputs.models),
@@ -86,8 +84,7 @@ def inspector(
         "cluster": order["cluster"].to_list(),
         "labels": [_labels(text) for text in order["labels"]],
         "failed": [int(status != OK) for status in order["status"]],
-        "right": _rounded(measured["right"]),
-        **{name: _rounded(measured[name]) for name in MEASURES},
+        "measures": {name: _rounded(measured[name]) for name in ("right", *MEASURES)},
         "notes": {str(k): notes[key] for k, key in enumerate(order.select(KEY).rows()) if key in notes},
         "place": {str(k): places[key] for k, key in enumerate(order.select(KEY).rows()) if key in places},
         "columns": columns,
@@ -99,6 +96,20 @@ def inspector(
 def primary_windows(items: pl.DataFrame) -> list[float]:
     """Windows that were evaluated, in seconds."""
     return items["window_s"].drop_nulls().unique().to_list()
+
+
+def flagged_continuations(inputs: ReportInputs, pairs: pl.DataFrame) -> pl.DataFrame:
+    """task, item_id, model, flag of first samples that are flagged (loops ...) or not ok (silent ...)."""
+    prompts = pairs.filter(pl.col("prompt").is_not_null()).select(*KEY, pl.col("prompt").alias("clip_id"))
+    found = [pl.DataFrame(schema={**dict.fromkeys(KEY, pl.String), "model": pl.String, "flag": pl.String})]
+    for model, path in inputs.continuations.items():
+        said = read_table(path, CONTINUATIONS, columns=["clip_id", "sample_index", "status", "flags"])
+        first = said.filter(pl.col("sample_index") == 0).join(prompts, on="clip_id")
+        bad = first.filter(pl.col("status") != OK).select(*KEY, pl.col("status").alias("flag"))
+        flags = first.select(*KEY, pl.col("flags").alias("flag")).explode("flag").drop_nulls("flag")
+        rows = pl.concat([bad, flags]).with_columns(pl.lit(model).alias("model"))
+        found.append(rows.select(*KEY, "model", "flag").sort(KEY))
+    return pl.concat(found)
 
 
 def _labels(text: str | None) -> str:

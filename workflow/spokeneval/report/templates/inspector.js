@@ -43,8 +43,8 @@
     if (by === "id") return kept;
     const order =
       by === "wrong"
-        ? (a, b) => high(data.right[a]) - high(data.right[b])
-        : (a, b) => low(data[by][b]) - low(data[by][a]);
+        ? (a, b) => high(data.measures.right[a]) - high(data.measures.right[b])
+        : (a, b) => low(data.measures[by][b]) - low(data.measures[by][a]);
     return kept.sort((a, b) => order(a, b) || a - b);
   };
   const list = () => {
@@ -59,7 +59,7 @@
         if (data.place[k] !== undefined) head.append(make("span", " with sound", { class: "small muted" }));
         row.append(head, make("td", data.tasks[data.task[k]]));
         for (const name of ["right", "judge", "models", "evaluators"]) {
-          row.append(make("td", percent(data[name][k]), { class: "n" }));
+          row.append(make("td", percent(data.measures[name][k]), { class: "n" }));
         }
         row.append(make("td", (data.notes[k] || []).join("; "), { class: "small" }));
         return row;
@@ -208,7 +208,7 @@
 
   // ---- wiring
   data.tasks.forEach((task, t) => $("inspect-task").append(make("option", task, { value: String(t) })));
-  if (!data.judge.some((value) => value !== null)) $("inspect-sort").value = "models";
+  if (!data.measures.judge.some((value) => value !== null)) $("inspect-sort").value = "models";
   for (const id of ["inspect-search", "inspect-task", "inspect-sort", "inspect-noted", "inspect-heard"]) {
     $(id).addEventListener("input", () => {
       from = 0;
