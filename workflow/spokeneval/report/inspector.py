@@ -65,9 +65,8 @@ def inspector(
         notes.setdefault((row["task"], row["item_id"]), []).append(f"failed: {row['reason']}")
     for task, item_id, model, flag in flagged_continuations(inputs, pairs).iter_rows():
         notes.setdefault((task, item_id), []).append(f"{model}: {flag}")
-    ranked = measured.with_row_index("_at").sort(
-        *(pl.col(name).fill_null(-1.0) for name in ("judge", "models", "evaluators")), descending=True
-    )
+    worst = [pl.col(name).fill_null(-1.0).round(9) for name in ("judge", "models", "evaluators")]
+    ranked = measured.with_row_index("_at").sort(*worst, "_at", descending=[True, True, True, False])
     traces, n_traces_left_out = _traces(inputs, order, times, ranked["_at"].to_list())
     places = {(item.task, item.item_id): place for place, item in enumerate(heard.items)}
     data = {
@@ -117,7 +116,7 @@ def _labels(text: str | None) -> str:
 
 
 def _rounded(values: pl.Series) -> list[float | None]:
-    return values.round(3).to_list()
+    return values.round(9).round(3).to_list()  # means of the same verdicts in another order round alike
 
 
 def _columns(

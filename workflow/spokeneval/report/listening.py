@@ -47,12 +47,12 @@ class Player:
     seconds: float | None
     wave: Markup
     reason: str | None = None
-    spectrogram: str | None = None
-    """data: URI of a log-mel spectrogram"""
     detail: str | None = None
     """Of a continuation: status, flags and the judge's verdict."""
     said: tuple[Transcript, ...] = ()
     """What transcribers wrote of it (`report.content`)."""
+    spectrogram: str | None = None
+    """data: URI of a log-mel picture"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _player(title: str, flac: bytes, budget: _Budget, cut: int | None = None) ->
     uri = budget.uri(flac)
     reason = None if uri else "left out: the page's audio budget is spent"
     wave = drawings.waveform(samples, cut)
-    return Player(title, uri, len(samples) / rate, wave, reason, spectrogram_uri(samples, rate))
+    return Player(title, uri, len(samples) / rate, wave, reason, spectrogram=spectrogram_uri(samples, rate))
 
 
 def _audio(path: Path, clip_ids: set[str], columns: list[str]) -> dict[str, dict[str, object]]:
