@@ -93,7 +93,7 @@ def test_without_ratings_the_report_is_as_it_was(inputs: ReportInputs, tmp_path:
     assert not list((tmp_path / "tables").glob("people*"))
     assert not (tmp_path / "items_mos.parquet").exists()
     results = json.loads((tmp_path / "results.json").read_text())
-    assert results["people"] == results["people_mos"] == results["people_differences"] == []
+    assert results["people"] == results["people_mos"] == results["people_differences"] == results["people_choice"] == []
     assert read_table(tmp_path / "items_long.parquet", ITEMS_LONG)["mos"].null_count() > 0
 
 
@@ -103,7 +103,8 @@ def test_results_json_holds_the_primary_family_and_means(made: Path) -> None:
     assert all(row["primary"] and row["simulated"] for row in results["people"])
     assert {row["level"] for row in results["people"]} >= {"system", "task", "system_task_pooled", "system_task_within"}
     assert {row["role"] for row in results["people_mos"]} == {"system", "anchor", "human"}
-    assert all(row["primary"] for row in results["people_differences"])
+    assert {row["level"] for row in results["people_differences"]} == {"system", "system_task_within"}
+    assert {row["method"] for row in results["people_choice"]} == {"best", "ridge", "non_negative"}
 
 
 def test_console_names_the_best_first_and_fits(made: Path) -> None:
