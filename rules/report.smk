@@ -1,9 +1,25 @@
 # tables -> report per dataset, an index over datasets, and the verdict on failed rows
+def kind_of_result(wildcards):
+    """In Snakemake's own report (`snakemake --report report.zip`): the page first, then its figures."""
+    return "figures" if "figure" in wildcards.keys() else "page"
+
+
+def labels_of_result(wildcards):
+    return {"result": wildcards.get("figure", "report")}
+
+
 rule report:
     input:
         report_inputs,
     output:
-        directory(LAYOUT.report("{dataset}")),
+        report(
+            directory(LAYOUT.report("{dataset}")),
+            patterns=["{page}.html", "figures/{figure}.svg"],
+            caption="../workflow/captions/report.rst",
+            category="{dataset}",
+            subcategory=kind_of_result,
+            labels=labels_of_result,
+        ),
     log:
         LAYOUT.log("{dataset}", "report"),
     threads: asked("report", "threads")

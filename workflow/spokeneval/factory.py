@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spokeneval.config import Config
-from spokeneval.config.block import Block
+from spokeneval.config.block import OF_THE_ORIGIN, Block
 from spokeneval.config.blocks import ModelBlock
 from spokeneval.datasets.base import Dataset
 from spokeneval.errors import ConfigError
@@ -27,7 +27,9 @@ _LISTENING = ("tasks", "max_items")
 def _build(registry: Registry, name: str, block: Block, leave_out: tuple[str, ...] = (), **others: Any) -> Any:
     """Construct the family of a block; paths whose content counts are given as Path, names on the hub as the folder in
     its cache."""
-    options = {key: value for key, value in block.options().items() if key not in (*leave_out, "revision")}
+    options = {
+        key: value for key, value in block.options().items() if key not in (*leave_out, *OF_THE_ORIGIN, "revision")
+    }
     on_hub = block.hub_sources()
     for key in block.content_paths():
         if options.get(key) is not None:

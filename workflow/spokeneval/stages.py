@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from spokeneval import listening_test, report
 from spokeneval.config import Config
-from spokeneval.config.block import Block
+from spokeneval.config.block import OF_THE_ORIGIN, Block, origin_keys
 from spokeneval.demo.assets import asset_with, part_of, parts
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.hub import local_snapshot
@@ -62,7 +62,7 @@ _NOT_OF_THE_NUMBERS = (
 _NOT_OF_THE_EMBEDDINGS = ("tasks", "max_items", "device", "attribute")
 """Keys of a judge's block that change no embedding; `attribute` names what it is asked for, where it hears several."""
 
-NOT_OF_THE_ITEMS = frozenset({"human_topline", "published", "published_source", "averaging"})
+NOT_OF_THE_ITEMS = frozenset({"human_topline", "published", "published_source", "averaging", "sources", "licence"})
 """Keys of a dataset's block that say what its results are compared with, and change no item."""
 
 _SHOWN = {"family", "series", "step", "tokenizer", "vocoder", "convention"}
@@ -88,7 +88,8 @@ class Stages:
 
     def _block(self, block: Block, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """A block with paths replaced by the digests of what they hold."""
-        values = {name: value for name, value in block.model_dump(mode="json").items() if name not in without}
+        said = block.model_dump(mode="json", exclude=origin_keys(block))
+        values = {name: value for name, value in said.items() if name not in without}
         on_hub = block.hub_sources()
         for key, (path, mark) in block.content_paths().items():
             if key.partition(".")[0] in without:
@@ -290,7 +291,29 @@ class Stages:
             judging={name: [self.judging(name, judge) for judge in judges] for name in config.audible()},
             judges={name: self.qualification(name) for name in judges},
             studies={name: self.ratings(name) for name in config.studies_of(dataset)},
+            origins=self._origins(),
         )
+
+    def _origins(self) -> dict[str, dict[str, Any]]:
+        """What is said of training and licences; nothing where nothing is said."""
+        config = self.config
+        sections: dict[str, Mapping[str, Block]] = {
+            "tokenizers": config.tokenizers,
+            "vocoders": config.vocoders,
+            "models": config.models,
+            "judges": config.judges,
+        }
+        return {
+            f"{section}.{name}": said
+            for section, blocks in sections.items()
+            for name, block in blocks.items()
+            if (said := block.model_dump(mode="json", include=set(OF_THE_ORIGIN), exclude_none=True))
+        }
+
+    def versions_of_all(self) -> dict[str, str]:
+        """Package -> the version under which the tables of this configuration are made, of those that there are."""
+        found = {name: version for stage in PACKAGES for name, version in self._versions(stage).items()}
+        return {name: found[name] for name in sorted(found) if found[name] != "absent"}
 
     def all(self) -> dict[tuple[str, ...], str]:
         """(stage, names...) -> identity, of everything that this configuration makes."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from spokeneval import tables
 from spokeneval.errors import ArtefactError
-from spokeneval.report.make import RESULTS_VERSION
+from spokeneval.report.results_json import RESULTS_VERSION
 from spokeneval.report.schemas import ACCURACY, ITEMS_LONG
 from spokeneval.report.schemas_judges import JUDGES
 

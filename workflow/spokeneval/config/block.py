@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from spokeneval.hub import COMMIT, HubSource, RepoType
 
@@ -74,6 +74,30 @@ class Block(BaseModel):
     def options(self) -> dict[str, Any]:
         """The block as keyword arguments, without its `kind`."""
         return {name: value for name, value in self.model_dump().items() if name != "kind"}
+
+
+class MadeBlock(Block):
+    """What tokenizers, vocoders, models and judges have in common. Nothing here changes a number."""
+
+    trained_on: tuple[str, ...] | None = Field(
+        None,
+        description="all corpora that its weights were trained on, by name, a remark in parentheses; null: not known",
+    )
+    licence: str | None = Field(None, description="of its weights; what is published of its name if null")
+
+
+OF_THE_ORIGIN = frozenset(MadeBlock.model_fields)
+"""Keys that a report shows and nothing else reads."""
+
+
+def origin_keys(block: Block) -> dict[str, Any]:
+    """Keys of the origin in a block and in the blocks within it, as pydantic's `exclude` wants them."""
+    found: dict[str, Any] = dict.fromkeys(OF_THE_ORIGIN, True) if isinstance(block, MadeBlock) else {}
+    for name in type(block).model_fields:
+        value = getattr(block, name)
+        if isinstance(value, Block) and (inner := origin_keys(value)):
+            found[name] = inner
+    return found
 
 
 def existing_paths(values: dict[str, Any]) -> dict[str, tuple[str, Resource]]:

@@ -16,6 +16,7 @@ from spokeneval.config.blocks import DatasetBlock, TrivialJudge
 from spokeneval.errors import ArtefactError, ConfigError, SpokenevalError
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.jobs.model_conventions import model_conventions
+from spokeneval.jobs.origins import provenance_of, tasks_of
 from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of
 from spokeneval.layout import Layout
 from spokeneval.ratings.schemas import RATINGS_SCHEMAS
@@ -259,6 +260,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         ceilings=ceilings,
         studies=studies,
         timings=_timings(layout, dataset),
+        provenance=provenance_of(config, dataset, tasks_of(pairs_of(config, dataset)), stages),
         missing=missing,
         human_topline={
             task: tuple(

@@ -17,7 +17,7 @@ from spokeneval.report.strata import flagged_kinds
 from spokeneval.report.text import count, evaluator_name, interval, listed, percent
 
 if TYPE_CHECKING:
-    from spokeneval.report.make import ReportTables
+    from spokeneval.report.report_tables import ReportTables
 
 FEW_CLUSTERS = 10
 FEWEST_SYSTEMS = 5

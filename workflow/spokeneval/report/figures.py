@@ -82,10 +82,11 @@ def window_sweep(accuracy: pl.DataFrame, settings: ReportSettings, models: list[
         color=model_colour(models),
     )
     layers = layered(
+        base.mark_area(fillOpacity=0.1).encode(y=alt.Y("low:Q", title="accuracy"), y2="high:Q"),
         base.mark_line(strokeWidth=1.5),
         base.mark_point(size=60, filled=True, opacity=1).encode(shape=model_shape(models)),
     )
-    return facets(layers, rows.select("task", "model", "window_s", "accuracy"), "task")
+    return facets(layers, rows.select("task", "model", "window_s", "accuracy", "low", "high"), "task")
 
 
 def transition_profile(profile: pl.DataFrame, settings: ReportSettings, models: list[str]) -> alt.FacetChart | None:
@@ -116,9 +117,14 @@ def transition_profile(profile: pl.DataFrame, settings: ReportSettings, models: 
 
 
 def _dash(models: list[str]) -> alt.StrokeDash:
+    scale = alt.Scale(domain=models, range=cycle_dashes(models))
+    return alt.StrokeDash("model:N", sort=models, scale=scale, title="model")
+
+
+def cycle_dashes(models: list[str]) -> list[list[int]]:
+    """A dash pattern a model."""
     dashes = [[1, 0], [6, 2], [2, 2], [8, 3, 2, 3]]
-    domain = [dashes[i % len(dashes)] for i in range(len(models))]
-    return alt.StrokeDash("model:N", sort=models, scale=alt.Scale(domain=models, range=domain), title="model")
+    return [dashes[i % len(dashes)] for i in range(len(models))]
 
 
 def layered(*charts: alt.Chart) -> alt.LayerChart:

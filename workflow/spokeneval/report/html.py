@@ -22,16 +22,18 @@ from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judge_view import judge_values
 from spokeneval.report.judges import chosen_judges, ranking_judges
+from spokeneval.report.latency import latency_rows
 from spokeneval.report.listening import Listening
-from spokeneval.report.panels import controls, other_conventions, primary_panels, published_panels
+from spokeneval.report.panels import controls, other_conventions, published_panels, switched_panels
 from spokeneval.report.people.view import people_view
+from spokeneval.report.provenance import provenance_view
 from spokeneval.report.published_rows import published_notes
 from spokeneval.report.rendering import Figure
 from spokeneval.report.signature import headline_cells, judge_fields, signature
 from spokeneval.report.strata import kind_name, stratum_tests
 
 if TYPE_CHECKING:
-    from spokeneval.report.make import ReportTables
+    from spokeneval.report.report_tables import ReportTables
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -56,6 +58,8 @@ def render_template(name: str, folder: Path = TEMPLATES, /, **values: Any) -> st
         "listed": text.listed,
         "p_value": text.p_value,
         "points": text.points,
+        "heat": text.heat,
+        "latency": text.latency,
     }
     environment.globals |= {
         "interval": text.interval,
@@ -95,7 +99,7 @@ def report_page(
         limits=limits(inputs, found, answers),
         failed=failed_lines(found),
         n_items=_counts(pairs),
-        panels=primary_panels(inputs, found.accuracy, reductions),
+        switched=switched_panels(inputs, found.accuracy, reductions),
         controls=controls(inputs, found.accuracy),
         published=published_panels(inputs, found.accuracy),
         published_notes=published_notes(found.accuracy),
@@ -119,6 +123,9 @@ def report_page(
         people=people_view(inputs, found.people, found.judges, reductions),
         failures=found.failures.to_dicts(),
         timings=_timings(found.timings),
+        latencies=latency_rows(found.latency),
+        profile_signature=signature(inputs, reductions, evaluator="NLL by time from the transition", delta=None),
+        provenance=provenance_view(found.provenance),
         figures=figures,
         listening=heard,
         reductions=reductions,

@@ -18,6 +18,7 @@ from typing import Any
 from spokeneval.errors import ConfigError
 from spokeneval.judges.base import Answer
 from spokeneval.qualification import Way
+from spokeneval.report.provenance import Provenance
 from spokeneval.report.resampling import Averaging
 
 
@@ -159,6 +160,7 @@ class ReportInputs:
     settings: ReportSettings = field(default_factory=ReportSettings)
     signature: dict[str, Any] = field(default_factory=dict)
     """version, data (name and identity), and whatever else was run, as text."""
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         for kind, names in (

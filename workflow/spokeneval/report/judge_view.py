@@ -10,7 +10,7 @@ from spokeneval.report.heard import CEILING_PROMPT, CEILING_SELF, CEILING_THIRD,
 from spokeneval.report.inputs import ReportInputs
 
 if TYPE_CHECKING:
-    from spokeneval.report.make import ReportTables
+    from spokeneval.report.report_tables import ReportTables
 
 SOURCES = {
     "model": "models",

@@ -1,7 +1,8 @@
 """Tables in, a folder with the report out.
 
-The folder holds report.html (one file, no network), tables/ (parquet and CSV), items_long.parquet, results.json and
-figures/ (SVG, PNG, Vega-Lite). Nothing in it depends on when or where it was made.
+The folder holds report.html (one file, no network), tables/ (parquet, CSV, LaTeX), items_long.parquet, results.json,
+model_cards/ and figures/ (SVG, PNG, Vega-Lite). Nothing in it depends on when it was made; on where, only what the
+inputs say of it: timings, and `provenance.made_with`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from spokeneval import tables
-from spokeneval.report import figures, figures_of_groups, figures_of_judges, html, positions
+from spokeneval.report import html, positions
 from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
@@ -25,38 +25,25 @@ from spokeneval.report.groups import groups_table
 from spokeneval.report.heard import heard_rows, model_judging_table, samples_table
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.items import items_long, read_judging
-from spokeneval.report.judges import Panel, chosen_judges, ranking_judges
+from spokeneval.report.judges import Panel, chosen_judges
+from spokeneval.report.latency import latency_table
+from spokeneval.report.latex_tables import latex_tables
 from spokeneval.report.learning import learning_tables
 from spokeneval.report.listening import listening
-from spokeneval.report.people.figures import people_figures
+from spokeneval.report.model_cards import model_cards
+from spokeneval.report.page_figures import page_figures
 from spokeneval.report.people.items_mos import with_mos
-from spokeneval.report.people.tables import PeopleTables, people_tables
+from spokeneval.report.people.tables import people_tables
+from spokeneval.report.provenance import provenance_table
 from spokeneval.report.ranking import with_ranking
-from spokeneval.report.rendering import Figure, render
-from spokeneval.report.schemas import (
-    ACCURACY,
-    AGREEMENT,
-    BEST_STEPS,
-    COMPARISONS,
-    FAILURES,
-    GAP,
-    GROUPS,
-    ITEMS_LONG,
-    LEARNING,
-    PROFILE,
-    STRATA,
-    TIMINGS,
-)
-from spokeneval.report.schemas_content import CONTENT
-from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
+from spokeneval.report.report_tables import ReportTables
+from spokeneval.report.results_json import results
+from spokeneval.report.schemas import ITEMS_LONG, TIMINGS
 from spokeneval.report.schemas_people import ITEMS_MOS
+from spokeneval.report.schemas_time import PROFILE
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
-from spokeneval.table_schema import TableSchema
 from spokeneval.tables import atomic_path, write_table
-
-RESULTS_VERSION = 4
-"""Of the layout of results.json; see docs/reading-the-report.md."""
 
 
 @dataclass(frozen=True)
@@ -71,62 +58,6 @@ class ReportSummary:
     """Clips that the audio budget left out of the page."""
     n_failed_rows: int
     missing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ReportTables:
-    """Every table of a report, in the schemas of `report.schemas`."""
-
-    accuracy: pl.DataFrame
-    comparisons: pl.DataFrame
-    judges: pl.DataFrame
-    judges_by_codec: pl.DataFrame
-    model_judging: pl.DataFrame
-    model_judging_samples: pl.DataFrame
-    content: pl.DataFrame
-    said: pl.DataFrame
-    """The judging rows of transcribers, one per item, source and sample."""
-    agreement: pl.DataFrame
-    failures: pl.DataFrame
-    timings: pl.DataFrame
-    profile: pl.DataFrame
-    items: pl.DataFrame
-    strata: pl.DataFrame
-    groups: pl.DataFrame
-    gap: pl.DataFrame
-    learning: pl.DataFrame
-    best_steps: pl.DataFrame
-    no_judge: dict[str, str]
-    """task -> why no judge was chosen for it"""
-    heard: pl.DataFrame
-    """The judging rows behind `model_judging`, one per item and sample."""
-    people: PeopleTables
-    """What people said in listening tests, and which evaluators agree with it."""
-    n_items: int
-    n_failed_items: int
-    """Items with at least one failed row."""
-
-    def named(self) -> dict[str, tuple[pl.DataFrame, TableSchema]]:
-        """File name in tables/ -> table and schema."""
-        return {
-            "accuracy": (self.accuracy, ACCURACY),
-            "comparisons": (self.comparisons, COMPARISONS),
-            "judges": (self.judges, JUDGES),
-            "judges_by_codec": (self.judges_by_codec, JUDGES_BY_CODEC),
-            "model_judging": (self.model_judging, MODEL_JUDGING),
-            "model_judging_samples": (self.model_judging_samples, MODEL_JUDGING_SAMPLES),
-            "content": (self.content, CONTENT),
-            "agreement": (self.agreement, AGREEMENT),
-            "failures": (self.failures, FAILURES),
-            "timings": (self.timings, TIMINGS),
-            "profile": (self.profile, PROFILE),
-            "strata": (self.strata, STRATA),
-            "groups": (self.groups, GROUPS),
-            "gap": (self.gap, GAP),
-            "learning": (self.learning, LEARNING),
-            "best_steps": (self.best_steps, BEST_STEPS),
-            **self.people.named(),
-        }
 
 
 def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSummary:
@@ -146,16 +77,18 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
     write_table(folder / "items_long.parquet", found.items, ITEMS_LONG, identity)
     if found.people:
         write_table(folder / "items_mos.parquet", found.people.items, ITEMS_MOS, identity)
-    drawn = _figures(inputs, found, folder / "figures")
+    drawn = page_figures(inputs, found, folder / "figures")
     played = listening(inputs, pairs, times, found.heard, chosen_judges(found.judges))
     heard = with_transcripts(played, found.said)
     reductions = conventions(inputs)
+    _write_texts(folder / "tables", latex_tables(inputs, found, reductions))
+    _write_texts(folder / "model_cards", model_cards(inputs, found, reductions))
     page = html.report_page(inputs, pairs, found, drawn, heard, reductions)
     with atomic_path(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     n_failed = n_failed_rows(found.failures)
-    with atomic_path(folder / "results.json") as temporary:
-        temporary.write_text(json.dumps(_results(inputs, found, reductions, n_failed), indent=1, sort_keys=True) + "\n")
+    essentials = json.dumps(results(inputs, found, reductions, n_failed), indent=1, sort_keys=True, allow_nan=False)
+    _write_texts(folder, {"results.json": essentials + "\n"})
     return ReportSummary(
         folder / "report.html",
         (folder / "report.html").stat().st_size,
@@ -165,6 +98,13 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
         n_failed,
         tuple(inputs.missing),
     )
+
+
+def _write_texts(folder: Path, texts: dict[str, str]) -> None:
+    """File name -> content."""
+    for name, content in texts.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
 
 
 def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataFrame]) -> ReportTables:
@@ -179,7 +119,8 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
     model_judging = with_ranking(inputs, pairs, heard, model_judging_table(inputs, pairs, heard), panel)
     people = people_tables(inputs, pairs, scores, heard, model_judging, judges)
     empty = pl.DataFrame(pl.from_arrow(PROFILE.empty()))
-    profile = [positions.profile_rows(inputs, name, frame, pairs) for name, frame in times.items()]
+    effects = {n: positions.binned_effects(inputs.likelihood[n], frame, pairs) for n, frame in times.items()}
+    profile = [positions.profile_rows(inputs, name, of_tasks) for name, of_tasks in effects.items()]
     timings = pl.DataFrame(pl.from_arrow(TIMINGS.from_rows([asdict(timing) for timing in inputs.timings])))
     return ReportTables(
         accuracy,
@@ -194,6 +135,8 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         failures_table(inputs, pairs, scores, everything),
         timings,
         pl.concat([empty, *profile]),
+        latency_table(inputs, effects),
+        provenance_table(inputs.provenance, pairs["task"].unique(maintain_order=True).to_list()),
         with_mos(items_long(pairs, scores, judging), people.items, people.test_ids),
         strata_table(inputs, pairs, scores),
         groups_table(inputs, pairs, scores),
@@ -205,83 +148,3 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         len(pairs),
         n_failed_items(inputs, pairs, scores, everything),
     )
-
-
-def _figures(inputs: ReportInputs, found: ReportTables, folder: Path) -> dict[str, Figure]:
-    """Every figure that has something to show."""
-    models = list(inputs.models)
-    chosen = chosen_judges(found.judges)
-    codecs = {name: codec for name in models if (codec := inputs.codec(name)) is not None}
-    drawings = {
-        "accuracy": (
-            figures.accuracy_heat(found.accuracy, models),
-            "Heat table of accuracy, models by tasks; the numbers are in the table of accuracies.",
-        ),
-        "between_floor_and_ceiling": (
-            figures_of_judges.between_floor_and_ceiling(found.model_judging, chosen, codecs, models),
-            "Each model's share by the judge, between its floor and its codec's ceilings, with the baselines, one "
-            "panel a task; the numbers are in the table of what judges heard.",
-        ),
-        "evaluator_against_judge": (
-            figures_of_judges.evaluator_against_judge(
-                found.accuracy, found.model_judging, ranking_judges(found.judges), models
-            ),
-            "Scatter of accuracy against the judge's share, one panel a task, intervals on both axes.",
-        ),
-        "window_sweep": (
-            figures.window_sweep(found.accuracy, inputs.settings, models),
-            "Accuracy of the localized evaluator over the length of the window, one panel a task.",
-        ),
-        "transition_profile": (
-            figures.transition_profile(found.profile, inputs.settings, models),
-            "Mean difference of NLL between wrong and right clip over time from the transition, one panel a task.",
-        ),
-        "models_by_tokenizer": (
-            figures_of_groups.models_by_tokenizer(inputs, found.accuracy),
-            "Accuracy of each model with its interval, marked by tokenizer, published models hollow, one panel a task; "
-            "the numbers are in the table of accuracies.",
-        ),
-        **{
-            name: (
-                chart,
-                "Accuracy over the steps of each series with bands, one panel a task; see tables/learning.",
-            )
-            for name, chart in figures_of_groups.learning_curves(found.learning).items()
-        },
-        **people_figures(inputs, found.people, models),
-    }
-    return {
-        name: render(name, chart, alt_text, folder) for name, (chart, alt_text) in drawings.items() if chart is not None
-    }
-
-
-def _results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, Any], n_failed: int) -> dict[str, Any]:
-    """results.json: what another program needs first; the tables hold the rest."""
-    ranked = found.accuracy.filter(pl.col("primary"))
-    return {
-        "version": RESULTS_VERSION,
-        "dataset": inputs.dataset,
-        "signature": inputs.signature,
-        "settings": asdict(inputs.settings),
-        "conventions": reductions,
-        "incomplete": inputs.incomplete,
-        "missing": inputs.missing,
-        "n_failed_rows": n_failed,
-        "n_failed_items": found.n_failed_items,
-        "n_items": found.n_items,
-        "models": {name: asdict(entry) for name, entry in inputs.models.items()},
-        "judges": {name: asdict(entry) for name, entry in inputs.judges.items()},
-        "chosen_judges": chosen_judges(found.judges),
-        "ranking_judges": ranking_judges(found.judges),
-        "judge_standings": found.judges.to_dicts(),
-        "judges_by_codec": found.judges_by_codec.to_dicts(),
-        "human_topline": {task: [asdict(entry) for entry in entries] for task, entries in inputs.human_topline.items()},
-        "published_source": inputs.published_source,
-        "accuracy": ranked.to_dicts(),
-        "judging": found.model_judging.filter(pl.col("source") == "model").to_dicts(),
-        "content": found.content.to_dicts(),
-        "gap": found.gap.to_dicts(),
-        "best_steps": found.best_steps.to_dicts(),
-        "agreement": found.agreement.filter(pl.col("primary") & pl.col("chosen")).to_dicts(),
-        **found.people.results(),
-    }

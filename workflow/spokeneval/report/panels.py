@@ -21,21 +21,70 @@ Row = dict[str, Any]
 
 def primary_panels(inputs: ReportInputs, accuracy: pl.DataFrame, reductions: dict[str, Any]) -> list[dict[str, Any]]:
     """One table for each primary evaluator, headline ones first; published rows of the same one below."""
-    primary = accuracy.filter("primary")
+    return _panels(inputs, accuracy, accuracy.filter("primary"), reductions)
+
+
+def window_panels(inputs: ReportInputs, accuracy: pl.DataFrame, reductions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The primary evaluators at every other window that was computed; exploratory."""
+    settings = inputs.settings
+    others = accuracy.filter(
+        (pl.col("role") == "evaluator")
+        & pl.col("evaluator").is_in(settings.primary_evaluators)
+        & pl.col("window_s").is_not_null()
+        & ~pl.col("primary")
+        & (pl.col("convention") == settings.primary_convention)
+        & (pl.col("codebooks") == "all")
+        & (pl.col("unconditional").is_null() | (pl.col("unconditional") == settings.primary_unconditional))
+    )
+    return _panels(inputs, accuracy, others, reductions)
+
+
+def _panels(
+    inputs: ReportInputs, accuracy: pl.DataFrame, shown: pl.DataFrame, reductions: dict[str, Any]
+) -> list[dict[str, Any]]:
     order = {name: i for i, name in enumerate(inputs.settings.primary_evaluators)}
     panels = []
-    for key, rows in primary.group_by(*CELL, maintain_order=True):
+    for key, rows in shown.group_by(*CELL, maintain_order=True):
         cell = dict(zip(CELL, key, strict=True))
         panels.append(
             {
                 "name": text.evaluator_name(cell),
-                "order": order[str(cell["evaluator"])],
+                "evaluator": cell["evaluator"],
+                "window_s": cell["window_s"],
+                "order": (order[str(cell["evaluator"])], cell["window_s"] or 0.0),
                 "rows": _own(inputs, rows),
                 "published": _published(accuracy, cell),
                 "signature": signature(inputs, reductions, cell),
             }
         )
-    return sorted(panels, key=lambda panel: int(panel["order"]))
+    return sorted(panels, key=lambda panel: panel["order"])
+
+
+def switched_panels(inputs: ReportInputs, accuracy: pl.DataFrame, reductions: dict[str, Any]) -> dict[str, Any]:
+    """What the page switches between: the evaluators, the windows (the primary one first chosen), and for each
+    evaluator its tables by window. An evaluator without a window has one table."""
+    primary = primary_panels(inputs, accuracy, reductions)
+    everything = [*primary, *window_panels(inputs, accuracy, reductions)]
+    windows = sorted({panel["window_s"] for panel in everything if panel["window_s"] is not None})
+    main = inputs.settings.primary_window_s
+    return {
+        "windows": [{"seconds": seconds, "primary": abs(seconds - main) < 1e-9} for seconds in windows],
+        "evaluators": [
+            {
+                "name": text.evaluator_name({**_cell_without_window(panel), "evaluator": panel["evaluator"]}),
+                "windowed": panel["window_s"] is not None,
+                "tables": {
+                    other["window_s"]: other for other in everything if other["evaluator"] == panel["evaluator"]
+                },
+            }
+            for panel in primary
+        ],
+    }
+
+
+def _cell_without_window(panel: dict[str, Any]) -> dict[str, Any]:
+    row = next(row for cells in panel["rows"].values() for row in cells.values())
+    return {key: row[key] for key in CELL} | {"window_s": None}
 
 
 def published_panels(inputs: ReportInputs, accuracy: pl.DataFrame) -> list[dict[str, Any]]:

@@ -11,19 +11,23 @@ Conventions
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from spokeneval import tables
 from spokeneval.report.accuracy import cell_matrix, cluster_codes
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.resampling import cluster_means
-from spokeneval.report.schemas import PROFILE
+from spokeneval.report.schemas_time import PROFILE
 from spokeneval.tokenizers.base import TokenizerInfo
 
 PROFILE_BEFORE_S, PROFILE_AFTER_S = 0.5, 1.5
+MOST_DRAWS = 2000
+"""Draws behind the bands of a profile and the intervals of its latencies, at most."""
 _COLUMNS = ["clip_id", "context", "logprob", "kind", "frame", "n_frames", "status"]
 
 
@@ -67,10 +71,23 @@ def unit_times(path: Path, pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def profile_rows(inputs: ReportInputs, model: str, times: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The transition profile of one model, in the schema PROFILE: mean NLL(negative) - NLL(positive) by bin."""
-    settings = inputs.settings
-    info = read_info(inputs.likelihood[model])
+@dataclass(frozen=True)
+class BinnedEffect:
+    """NLL of the wrong clip minus that of the right one, of every item of one task under one model."""
+
+    task: str
+    bin_s: float
+    bins: tuple[int, ...]
+    """Bins in which some item has a value, rising; bin k spans [k * bin_s, (k + 1) * bin_s) from the transition."""
+    differences: NDArray[np.float64]
+    """(n_items, n_bins) nats per token, mean over the bin; NaN where one member has no token in it."""
+    clusters: NDArray[np.int64]
+    """(n_items,)"""
+
+
+def binned_effects(path: Path, times: pl.DataFrame, pairs: pl.DataFrame) -> list[BinnedEffect]:
+    """The effect by item and bin, of every task; times: see `unit_times`, path: the likelihood table behind them."""
+    info = read_info(path)
     bin_s = max(info.hop_samples / info.sample_rate, 0.04)
     middle = (pl.col("start_s") + pl.col("end_s")) / 2
     # The epsilon keeps a unit that begins exactly at an edge out of the bin before it.
@@ -85,25 +102,36 @@ def profile_rows(inputs: ReportInputs, model: str, times: pl.DataFrame, pairs: p
     )
     differences = wide.with_columns(difference=pl.col("nll_negative") - pl.col("nll"))
     items = cluster_codes(pairs)
-    rows = []
+    found = []
     for (task,), of_task in differences.sort("task", "bin", "item_id").group_by("task", maintain_order=True):
         task_items = items.filter(pl.col("task") == task)
         cells, matrix = cell_matrix(of_task, task_items, ["bin"], "difference")
+        order = cells["bin"].arg_sort().to_numpy()
+        bins = tuple(cells["bin"].sort().to_list())
+        found.append(BinnedEffect(str(task), bin_s, bins, matrix[:, order], task_items["cluster_code"].to_numpy()))
+    return found
+
+
+def profile_rows(inputs: ReportInputs, model: str, effects: list[BinnedEffect]) -> pl.DataFrame:
+    """The transition profile of one model, in the schema PROFILE: mean NLL(negative) - NLL(positive) by bin."""
+    settings = inputs.settings
+    rows = []
+    for effect in effects:
         means = cluster_means(
-            matrix,
-            task_items["cluster_code"].to_numpy(),
-            n_draws=min(settings.n_draws, 2000),
+            effect.differences,
+            effect.clusters,
+            n_draws=min(settings.n_draws, MOST_DRAWS),
             seed=settings.seed,
             confidence=settings.confidence,
             shares=False,
         )
-        for k, number in enumerate(cells["bin"]):
+        for k, number in enumerate(effect.bins):
             rows.append(
                 {
-                    "task": task,
+                    "task": effect.task,
                     "model": model,
                     "tokenizer": inputs.models[model].tokenizer,
-                    "time_s": round((number + 0.5) * bin_s, 6),
+                    "time_s": round((number + 0.5) * effect.bin_s, 6),
                     "n_items": int(means.n[k]),
                     "difference": float(means.mean[k]),
                     "low": None if np.isnan(means.low[k]) else float(means.low[k]),

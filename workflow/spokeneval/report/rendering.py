@@ -35,6 +35,7 @@ def _theme(text: str, line: str) -> dict[str, Any]:
         "header": {"labelColor": text, "titleColor": text},
         "title": {"color": text},
         "rule": {"color": text},
+        "text": {"color": text},
         "concat": {"spacing": 12},
     }
 

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING, MODEL_JUDGING_SAMPLES
+from spokeneval.report.schemas_provenance import PROVENANCE
+from spokeneval.report.schemas_time import LATENCY, PROFILE
 from spokeneval.table_schema import Column, TableSchema, real, text, truth, whole
 
 CELL = ("evaluator", "window_s", "unconditional", "codebooks", "convention")
@@ -259,23 +261,6 @@ TIMINGS = TableSchema(
     ),
 )
 
-PROFILE = TableSchema(
-    "report_profile",
-    1,
-    ("task", "model", "time_s"),
-    "Mean NLL of the wrong clip minus that of the right one, by time from the transition.",
-    (
-        text("task", "task"),
-        text("model", "model"),
-        text("tokenizer", "its tokenizer"),
-        real("time_s", "middle of the bin, seconds from the transition"),
-        whole("n_items", "items with tokens of both members in the bin"),
-        real("difference", "nats per token, mean over items"),
-        real("low", "cluster bootstrap"),
-        real("high", "cluster bootstrap"),
-    ),
-)
-
 ITEMS_LONG = TableSchema(
     "items_long",
     2,
@@ -330,6 +315,8 @@ REPORT_SCHEMAS = {
         FAILURES,
         TIMINGS,
         PROFILE,
+        LATENCY,
+        PROVENANCE,
         ITEMS_LONG,
     )
 }

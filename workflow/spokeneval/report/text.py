@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,3 +75,17 @@ def points(difference: float | None) -> str:
 def p_value(p: float | None) -> str:
     """'0.0213', '< 0.0001'; '-' where there is none."""
     return "-" if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def heat(share: float | None) -> str:
+    """Class of a cell by its share, in steps of ten points from 52.5: 'heat hi3' for 0.8; empty near one half."""
+    step = 0 if share is None else math.ceil((abs(share - 0.5) - 0.025) / 0.1 - 1e-9)
+    return "" if share is None or step <= 0 else f"heat {'hi' if share > 0.5 else 'lo'}{min(step, 4)}"
+
+
+def latency(row: Mapping[str, Any]) -> str:
+    """'0.12 s [0.08, 0.31]'; '-' where there is none."""
+    if row["latency_s"] is None:
+        return "-"
+    bounds = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['latency_s']:.2f} s{bounds}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict
 
-from spokeneval.config.block import Block
+from spokeneval.config.block import Block, MadeBlock
 from spokeneval.config.blocks.datasets import DATASETS, DatasetBlock, Topline
 from spokeneval.config.blocks.judges import JUDGES, JudgeBlock, TrivialJudge
 from spokeneval.config.blocks.models import MODELS, ModelBlock
@@ -16,7 +16,7 @@ from spokeneval.config.blocks.tokenizers import TOKENIZERS
 from spokeneval.config.blocks.vocoders import VOCODERS, VocoderBlock
 
 
-class PluginBlock(Block):
+class PluginBlock(MadeBlock):
     """The block of a kind that another package adds."""
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())

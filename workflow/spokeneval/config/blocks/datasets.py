@@ -36,6 +36,11 @@ class DatasetBlock(Block):
         description="CSV of published accuracies (model, task, evaluator, window_ms, accuracy_percent), shown beside",
     )
     published_source: str | None = Field(None, description="where they are published; needed with `published`")
+    sources: tuple[str, ...] | dict[str, tuple[str, ...]] | None = Field(
+        None,
+        description="corpora that its items were made from, of all tasks or by task; as published if null (SALMon's)",
+    )
+    licence: str | None = Field(None, description="of its items; what is published of its name if null")
 
     @property
     def has_audio(self) -> bool:

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from spokeneval.config.block import Block, ModelPath, ResourcePath, Revision
+from spokeneval.config.block import Block, MadeBlock, ModelPath, ResourcePath, Revision
 from spokeneval.judges.extras import INSTALL
 
 
-class JudgeBlock(Block):
+class JudgeBlock(MadeBlock):
     """What every judge has, whatever its kind."""
 
     tasks: tuple[str, ...] | None = Field(None, description="tasks that it listens to; all if null")

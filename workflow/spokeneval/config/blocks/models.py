@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from spokeneval.config.block import Block, ModelPath, Resource, ResourcePath, Revision
+from spokeneval.config.block import Block, MadeBlock, ModelPath, Resource, ResourcePath, Revision
 from spokeneval.config.resources import ModelResources
 from spokeneval.models.conventions import CONVENTIONS, Convention, find_convention
 from spokeneval.registry import closest_match
@@ -72,7 +72,7 @@ class Sequence(Block):
     )
 
 
-class ModelBlock(Block):
+class ModelBlock(MadeBlock):
     """What every model has, whatever its family."""
 
     kind: str = Field("causal_lm", description="family of code that loads it")

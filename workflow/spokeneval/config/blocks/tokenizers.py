@@ -6,22 +6,22 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from spokeneval.config.block import Block, ModelPath, OptionalResourcePath, ResourcePath, Revision
+from spokeneval.config.block import Block, MadeBlock, ModelPath, OptionalResourcePath, ResourcePath, Revision
 
 
-class MelRVQBlock(Block):
+class MelRVQBlock(MadeBlock):
     kind: Literal["mel_rvq"]
     codebook: ResourcePath = Field(description="safetensors file with the mean and the codebooks")
 
 
-class WhisperKMeansBlock(Block):
+class WhisperKMeansBlock(MadeBlock):
     kind: Literal["whisper_kmeans"]
     encoder: ResourcePath = Field(description="folder of the Whisper model in CTranslate2 format")
     codebook: ResourcePath = Field(description="safetensors file with the centroids")
     layer: PositiveInt = Field(4, description="encoder layer whose output is quantised, counted from 1")
 
 
-class HubertKMeansBlock(Block):
+class HubertKMeansBlock(MadeBlock):
     """Units of HuBERT or mHuBERT: nearest of K centroids to the output of one layer."""
 
     kind: Literal["hubert_kmeans"]
@@ -36,7 +36,7 @@ class HubertKMeansBlock(Block):
     device: str = Field("cpu", description="cpu, cuda, cuda:1 ...")
 
 
-class CodecBlock(Block):
+class CodecBlock(MadeBlock):
     """What codecs of transformers share."""
 
     path: ModelPath = Field(description="folder of the codec, or a name on the hub")
@@ -61,7 +61,7 @@ class EncodecBlock(CodecBlock):
     kind: Literal["encodec"]
 
 
-class SpeechTokenizerBlock(Block):
+class SpeechTokenizerBlock(MadeBlock):
     """SpeechTokenizer, where its package is installed: 50 frames a second at 16 kHz."""
 
     kind: Literal["speech_tokenizer"]
@@ -71,7 +71,7 @@ class SpeechTokenizerBlock(Block):
     device: str = Field("cpu", description="cpu, cuda, cuda:1 ...")
 
 
-class PrecomputedBlock(Block):
+class PrecomputedBlock(MadeBlock):
     """Codes that were made elsewhere, or just the time grid of a model whose losses come from files."""
 
     kind: Literal["precomputed"]

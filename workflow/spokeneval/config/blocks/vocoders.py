@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from spokeneval.config.block import Block, ResourcePath
+from spokeneval.config.block import Block, MadeBlock, ResourcePath
 
 
-class VocoderBlock(Block):
+class VocoderBlock(MadeBlock):
     """What the vocoders of this package share."""
 
     decodes: ClassVar[tuple[str, ...]]
