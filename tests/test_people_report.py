@@ -84,6 +84,14 @@ def test_figures_say_that_listeners_are_simulated(made: Path) -> None:
         assert "simulated" in json.dumps(spec["spec"])
 
 
+def test_latex_tables_name_the_study_and_that_it_is_simulated(made: Path) -> None:
+    for name, words in (("people_1", "localized 0.2 s"), ("people_mos_1", "reference (human)")):
+        text = (made / "tables" / f"{name}.tex").read_text()
+        assert words in text
+        assert "SIMULATED" in text.partition("\\caption")[2].partition("\\label")[0]
+    assert (made / "tables" / "people_mos_1.tex").read_text().count("\\midrule") == 2
+
+
 def test_without_ratings_the_report_is_as_it_was(inputs: ReportInputs, tmp_path: Path) -> None:
     make_report(replace(inputs, studies={}), tmp_path, "x")
     text = (tmp_path / "report.html").read_text()
