@@ -9,9 +9,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import polars as pl
 import pytest
+import vl_convert as vlc
+from hostile_report import HOSTILE, PLACES, hostile_inputs
 from report_simulation import (
     evaluator_row,
     simulate,
@@ -27,8 +30,6 @@ from spokeneval.report.make import ReportSummary
 from spokeneval.report.schemas import ACCURACY, ITEMS_LONG, REPORT_SCHEMAS
 from spokeneval.tables import read_table
 
-HOSTILE = "<script>alert(1)</script>"
-
 
 class Page(HTMLParser):
     """What a browser would load, and the elements that matter here."""
@@ -39,10 +40,15 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.ids: list[str] = []
         self.anchors: list[str] = []
+        self.images: list[tuple[str, str]] = []
+        """(source, alternative text)"""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        if tag == "img":
+            found = dict(attrs)
+            self.images.append((found.get("src") or "", found.get("alt") or ""))
         for name, value in attrs:
             if name in ("src", "href", "srcset", "poster", "data", "xlink:href"):
                 (self.anchors if tag == "a" else self.loaded).append(value or "")
@@ -86,7 +92,7 @@ def test_every_table_is_written_with_its_schema_and_identity(made: tuple[Path, R
     for path in (folder / "tables").glob("*.parquet"):
         frame = read_table(path, REPORT_SCHEMAS[f"report_{path.stem}"], "identity-1")
         assert len(pl.read_csv(path.with_suffix(".csv"), infer_schema_length=None)) == len(frame)
-    assert len(list((folder / "tables").glob("*.parquet"))) == len(REPORT_SCHEMAS) - 1 == 16
+    assert len(list((folder / "tables").glob("*.parquet"))) == len(REPORT_SCHEMAS) - 1 == 18
     assert len(read_table(folder / "items_long.parquet", ITEMS_LONG, "identity-1")) > 0
 
 
@@ -131,14 +137,20 @@ def test_audio_beyond_the_budget_is_left_out_and_counted(inputs: ReportInputs, t
 
 
 def test_text_from_data_is_escaped(tmp_path: Path) -> None:
-    inputs = simulate(tmp_path / "in", n_models=3, n_items=6, prefix=HOSTILE, tasks=("speaker", HOSTILE))
-    inputs = replace(inputs, dataset=HOSTILE, missing=[HOSTILE], signature={"version": HOSTILE, "data": HOSTILE})
-    make_report(inputs, tmp_path / HOSTILE.replace("/", "") / "report", "x")
+    inputs = hostile_inputs(tmp_path)
     folder = tmp_path / HOSTILE.replace("/", "") / "report"
+    make_report(inputs, folder, "x")
     text = (folder / "report.html").read_text()
     assert HOSTILE not in text
     assert "&lt;script&gt;" in text
     assert "script" not in Page(text).tags
+    # Each text says where it comes from, so that none is left out unseen.
+    for place in (*PLACES, "human topline", "published source", "published model", "published task"):
+        assert f"{place} &lt;script&gt;" in text, place
+    for path in (folder / "figures").glob("*.svg"):
+        assert "<script" not in path.read_text(), path
+    for path in (folder / "model_cards").iterdir():
+        assert HOSTILE not in path.read_text().partition("\n---\n")[2]
     page = Page(index(tmp_path, [HOSTILE.replace("/", "")]).read_text())
     assert "script" not in page.tags
 
@@ -214,6 +226,7 @@ def test_figures_are_files_of_three_kinds(made: tuple[Path, ReportSummary]) -> N
         "between_floor_and_ceiling",
         "evaluator_against_judge",
         "models_by_tokenizer",
+        "ranks",
         "transition_profile",
         "window_sweep",
     }
@@ -221,6 +234,27 @@ def test_figures_are_files_of_three_kinds(made: tuple[Path, ReportSummary]) -> N
         assert (made[0] / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (made[0] / "figures" / f"{name}.svg").read_text().startswith("<svg")
         assert json.loads((made[0] / "figures" / f"{name}.vl.json").read_text())
+
+
+def test_vega_lite_files_hold_their_data_and_draw_again_without_network(made: tuple[Path, ReportSummary]) -> None:
+    for path in (made[0] / "figures").glob("*.vl.json"):
+        text = path.read_text()
+        assert '"url"' not in text, path
+        spec = json.loads(text)
+        assert spec["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+        assert len(spec["datasets"][spec["data"]["name"]]) >= 4, path
+        chart = alt.Chart.from_dict(spec)  # checks it against altair's own schema
+        svg = vlc.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
+        assert svg.startswith("<svg"), path
+
+
+def test_every_figure_of_the_page_says_what_it_shows(made: tuple[Path, ReportSummary]) -> None:
+    page = Page((made[0] / "report.html").read_text())
+    assert len(page.images) >= 5
+    for source, described in page.images:
+        assert source.startswith("data:image/svg+xml;base64,")
+        assert len(described) > 40
+        assert base64.b64decode(source.partition(",")[2]).startswith(b"<svg")
 
 
 def test_console_fits_120_columns_and_says_where_the_page_lies(made: tuple[Path, ReportSummary]) -> None:

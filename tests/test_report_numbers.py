@@ -32,7 +32,7 @@ from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, Repor
 from spokeneval.report.items import items_long, read_judging
 from spokeneval.report.judges import Panel, chosen_judges
 from spokeneval.report.listening import choose_items
-from spokeneval.report.positions import profile_rows, unit_times
+from spokeneval.report.positions import binned_effects, profile_rows, unit_times
 from spokeneval.report.ranking import with_ranking
 from spokeneval.report.resampling import cluster_means
 from spokeneval.report.text import coefficient, evaluator_name, interval, listed, p_value, percent, points, seconds
@@ -294,7 +294,7 @@ def test_profile_shows_a_planted_step_where_it_was_planted(tmp_path: Path) -> No
     times = unit_times(inputs.likelihood[model], pairs)
     starts = times["start_s"].unique().sort().to_list()
     assert starts[0] == pytest.approx(-CUT * FRAME / RATE)
-    profile = profile_rows(inputs, model, times, pairs)
+    profile = profile_rows(inputs, model, binned_effects(inputs.likelihood[model], times, pairs))
     # The step is 0.2 nats for 8 frames of 20 ms, from the transition on; noise has sd .4 / sqrt(12) a frame.
     inside = profile.filter(pl.col("time_s").is_between(0, 0.16))["difference"].mean()
     outside = profile.filter(~pl.col("time_s").is_between(0, 0.16))["difference"].mean()

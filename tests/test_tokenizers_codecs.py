@@ -14,6 +14,7 @@ import torch
 from tiny_codecs import N_CODES, N_ENCODEC, N_MIMI, clip, saved, small_encodec, small_mimi
 
 from spokeneval.audio import clip_from_pcm, to_pcm
+from spokeneval.config.block import OF_THE_ORIGIN
 from spokeneval.config.blocks import BLOCKS
 from spokeneval.errors import ConfigError, ItemError
 from spokeneval.registry import TOKENIZERS, VOCODERS
@@ -256,6 +257,6 @@ def test_the_keys_of_a_block_are_the_arguments_of_its_family(section: str, kind:
     fields = BLOCKS[section][kind].model_fields
     families = {"tokenizers": TOKENIZERS, "vocoders": VOCODERS}
     arguments = inspect.signature(families[section].load(kind)).parameters
-    assert set(fields) - {"kind", "revision"} == set(arguments)
+    assert set(fields) - {"kind", "revision", *OF_THE_ORIGIN} == set(arguments)
     defaults = {name: field.default for name, field in fields.items() if name in arguments and not field.is_required()}
     assert defaults == {name: a.default for name, a in arguments.items() if a.default is not inspect.Parameter.empty}

@@ -79,6 +79,7 @@ class Report(Block):
         description="how a task's judge is chosen: on the other half of the items, or ('paper', optimistic) on all",
     )
     n_listen_items: PositiveInt = Field(6, description="items with players")
+    n_disagreed_items: int = Field(4, ge=0, description="more items with players: those of greatest disagreement")
     audio_budget_mb: PositiveFloat = Field(10.0, description="at most this much audio in the page")
     n_draws: PositiveInt = Field(10_000, description="draws of every bootstrap and permutation")
     seed: int = Field(0, description="seed of those draws")

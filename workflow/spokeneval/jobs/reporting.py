@@ -273,6 +273,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         averaging=_averaging(block),
         settings=ReportSettings(
             n_listen_items=settings.n_listen_items,
+            n_disagreed_items=settings.n_disagreed_items,
             audio_budget_mb=settings.audio_budget_mb,
             seed=settings.seed,
             primary_window_s=settings.window_s,

@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from spokeneval.config.listening_tests import RaterPage
+from spokeneval.html_text import json_in_html
 from spokeneval.listening_test.layouts import Asked
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,9 +70,3 @@ def rater_page(
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
     )
-
-
-def json_in_html(values: Any) -> Markup:
-    """JSON that can stand in a <script> element: no text of it can end the element."""
-    text = json.dumps(values, ensure_ascii=True)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -13,6 +13,7 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from spokeneval.html_text import json_in_html
 from spokeneval.report import text
 from spokeneval.report.agreement import TITLE as AGREEMENT_TITLE
 from spokeneval.report.answers import answer_curves, failed_lines, limits, task_answers
@@ -20,6 +21,7 @@ from spokeneval.report.content import content_view
 from spokeneval.report.gap import gap_rows
 from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.inspector import Inspector
 from spokeneval.report.judge_view import judge_values
 from spokeneval.report.judges import chosen_judges, ranking_judges
 from spokeneval.report.latency import latency_rows
@@ -78,6 +80,7 @@ def report_page(
     found: ReportTables,
     figures: dict[str, Figure],
     heard: Listening,
+    inspected: Inspector,
     reductions: dict[str, Any],
 ) -> str:
     """The whole report.html."""
@@ -128,6 +131,9 @@ def report_page(
         provenance=provenance_view(found.provenance),
         figures=figures,
         listening=heard,
+        inspector=inspected,
+        inspector_json=json_in_html(inspected.data),
+        inspector_script=Markup((TEMPLATES / "inspector.js").read_text(encoding="utf-8")),
         reductions=reductions,
         headline_signature=" | ".join(signature(inputs, reductions, cell) for cell in cells),
         control_signature=signature(

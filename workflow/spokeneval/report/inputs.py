@@ -100,6 +100,8 @@ class StudyTables:
 @dataclass(frozen=True)
 class ReportSettings:
     n_listen_items: int = 4
+    n_disagreed_items: int = 4
+    """Items with players because judge, models and evaluators disagree on them most."""
     audio_budget_mb: float = 10.0
     """Megabytes (1e6 bytes, as embedded) of audio in the page; what does not fit is left out, and counted."""
     seed: int = 0

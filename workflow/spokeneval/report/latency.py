@@ -122,7 +122,7 @@ def drawn_latencies(cumulative: FloatArray, edges: FloatArray, share: float) -> 
     rows = np.arange(len(cumulative))
     before = np.where(k > 0, cumulative[rows, np.maximum(k - 1, 0)], 0.0)
     rise = cumulative[rows, k] - before
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         at = edges[k] + (edges[k + 1] - edges[k]) * (goal[:, 0] - before) / rise
     return np.where(total[:, 0] > 1e-12, at, np.inf)
 

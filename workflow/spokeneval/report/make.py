@@ -19,11 +19,13 @@ from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
 from spokeneval.report.content import content_table, split_judging, with_transcripts
+from spokeneval.report.disagreement import item_disagreement
 from spokeneval.report.failures import failures_table, n_failed_items, n_failed_rows
 from spokeneval.report.gap import gap_table
 from spokeneval.report.groups import groups_table
 from spokeneval.report.heard import heard_rows, model_judging_table, samples_table
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.inspector import inspector
 from spokeneval.report.items import items_long, read_judging
 from spokeneval.report.judges import Panel, chosen_judges
 from spokeneval.report.latency import latency_table
@@ -78,12 +80,15 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
     if found.people:
         write_table(folder / "items_mos.parquet", found.people.items, ITEMS_MOS, identity)
     drawn = page_figures(inputs, found, folder / "figures")
-    played = listening(inputs, pairs, times, found.heard, chosen_judges(found.judges))
+    judges = chosen_judges(found.judges)
+    measured = item_disagreement(inputs, found.items, found.accuracy, judges)
+    played = listening(inputs, pairs, times, found.heard, judges, measured)
     heard = with_transcripts(played, found.said)
+    inspected = inspector(inputs, pairs, found.items, measured, times, judges, heard)
     reductions = conventions(inputs)
     _write_texts(folder / "tables", latex_tables(inputs, found, reductions))
     _write_texts(folder / "model_cards", model_cards(inputs, found, reductions))
-    page = html.report_page(inputs, pairs, found, drawn, heard, reductions)
+    page = html.report_page(inputs, pairs, found, drawn, heard, inspected, reductions)
     with atomic_path(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     n_failed = n_failed_rows(found.failures)
