@@ -30,7 +30,6 @@ from spokeneval.report.make import ReportSummary
 from spokeneval.report.schemas import ACCURACY, ITEMS_LONG, REPORT_SCHEMAS
 from spokeneval.tables import read_table
 
-
 N_SCRIPTS = 2
 """The data of the items, and the project's own script that shows them."""
 
