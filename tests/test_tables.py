@@ -3,6 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
+from spokeneval.atomic import atomic_path
 from spokeneval.errors import ArtefactError
 from spokeneval.tables import (
     AUDIO_ROWS,
@@ -10,7 +11,6 @@ from spokeneval.tables import (
     JUDGING,
     SCHEMAS,
     TOKENS,
-    atomic_path,
     read_batches,
     read_metadata,
     read_table,

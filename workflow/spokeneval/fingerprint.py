@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spokeneval.atomic import atomic_path
 from spokeneval.errors import ConfigError
-from spokeneval.tables import atomic_path
 
 READ_AT_ONCE_BYTES = 512 * 2**20
 """Folders with more unread bytes than this are not read while parsing."""

@@ -12,11 +12,11 @@ import itertools
 import re
 from pathlib import Path
 
+from spokeneval.atomic import atomic_path
 from spokeneval.config import Config
 from spokeneval.errors import ConfigError
 from spokeneval.hub import RepoType, newest_commit
 from spokeneval.stages import HUB_NAME
-from spokeneval.tables import atomic_path
 
 
 def unpinned(config: Config) -> dict[str, RepoType]:

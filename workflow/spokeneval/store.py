@@ -19,9 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spokeneval.atomic import atomic_path
 from spokeneval.errors import ArtefactError
 from spokeneval.table_schema import TableSchema
-from spokeneval.tables import AUDIO_ROWS, atomic_path
+from spokeneval.tables import AUDIO_ROWS
 
 Key = tuple[Any, ...]
 

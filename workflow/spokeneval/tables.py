@@ -8,10 +8,7 @@ never mixed in. No table holds an absolute path or a time, so that equal work gi
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spokeneval.atomic import atomic_path
 from spokeneval.errors import ArtefactError
 from spokeneval.table_schema import AUDIO, Column, TableSchema, text
 
@@ -285,27 +283,6 @@ SCHEMAS = {
     schema.name: schema
     for schema in (CLIPS, PAIRS, TOKENS, LIKELIHOOD, EVALUATORS, CONTINUATIONS, ROUND_TRIPS, EMBEDDINGS, JUDGING)
 }
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and is removed otherwise."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_table(

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from spokeneval.atomic import atomic_path
 from spokeneval.compare_runs.changes import Change, changes, conditions
 from spokeneval.compare_runs.console import console_text
 from spokeneval.compare_runs.finished_run import Run, read_run
@@ -19,7 +20,7 @@ from spokeneval.compare_runs.same_items import SharedItems, shared_items
 from spokeneval.compare_runs.schemas import COMPARE, LEFT_OUT
 from spokeneval.errors import ArtefactError, ConfigError, SpokenevalError
 from spokeneval.identity import digest
-from spokeneval.tables import atomic_path, write_table
+from spokeneval.tables import write_table
 
 RESULTS_VERSION = 1
 """Of the layout of results.json; see docs/compare-runs.md."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from spokeneval import __version__
+from spokeneval.atomic import atomic_path
 from spokeneval.config import Config
 from spokeneval.config.blocks import DatasetBlock, TrivialJudge
 from spokeneval.errors import ArtefactError, ConfigError, SpokenevalError
@@ -38,7 +39,6 @@ from spokeneval.tables import (
     LIKELIHOOD,
     OK,
     PAIRS,
-    atomic_path,
     read_metadata,
     read_table,
 )

@@ -25,6 +25,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from spokeneval.atomic import atomic_path
 from spokeneval.config.listening_tests import ListeningTest
 from spokeneval.errors import ConfigError
 from spokeneval.listening_test import layouts
@@ -36,7 +37,6 @@ from spokeneval.listening_test.rendering import Rendered, rate_of, render
 from spokeneval.listening_test.schemas import ASSIGNMENT, MANIFEST, NOT_HEARD
 from spokeneval.listening_test.selection import ANCHORS, PROMPT, TOP, Sound, choose_items, sounds, tasks_asked
 from spokeneval.table_schema import TableSchema
-from spokeneval.tables import atomic_path
 
 Stored = Callable[[Sound], tuple[bytes, str] | str]
 """A sound -> its FLAC bytes and clip_id, or why it cannot be heard."""

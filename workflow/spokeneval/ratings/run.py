@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from spokeneval.atomic import atomic_path
 from spokeneval.fingerprint import sha256_file
 from spokeneval.identity import code_digest, digest
 from spokeneval.ratings.agreement import agreement_table
@@ -18,7 +19,7 @@ from spokeneval.ratings.schemas import AGREEMENT, MOS, RATINGS, SCREENING, SYSTE
 from spokeneval.ratings.screening import screen
 from spokeneval.ratings.stale import Current, stale_audio
 from spokeneval.ratings.study import Study, read_study
-from spokeneval.tables import atomic_path, write_table
+from spokeneval.tables import write_table
 
 CODE = (
     "spokeneval.ratings.intake:read_votes",

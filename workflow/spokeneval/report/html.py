@@ -31,7 +31,7 @@ from spokeneval.report.people.view import people_view
 from spokeneval.report.provenance import provenance_view
 from spokeneval.report.published_rows import published_notes
 from spokeneval.report.rendering import Figure
-from spokeneval.report.signature import headline_cells, judge_fields, signature
+from spokeneval.report.signature import agreement_signature, headline_cells, judges_signature, signature
 from spokeneval.report.strata import kind_name, stratum_tests
 
 if TYPE_CHECKING:
@@ -89,9 +89,6 @@ def report_page(
     cells = headline_cells(found.accuracy)
     tasks = [answer.task for answer in answers]
     ranking = ranking_judges(found.judges)
-    agreement_judge = (
-        {"judge": "chosen per task: " + ", ".join(f"{t} {j}" for t, j in ranking.items())} if ranking else {}
-    )
     return render_template(
         "report.html.j2",
         inputs=inputs,
@@ -139,20 +136,8 @@ def report_page(
         control_signature=signature(
             inputs, reductions, evaluator="controls", delta=f"{inputs.settings.primary_window_s:g} s"
         ),
-        judge_signature=signature(
-            inputs,
-            reductions,
-            **judge_fields(inputs, {j: j for j, entry in inputs.judges.items() if not entry.transcribes}),
-        ),
-        agreement_signature=signature(
-            inputs,
-            reductions,
-            evaluator="as named",
-            delta="as named",
-            unconditional="as named",
-            codebooks="all",
-            **{**judge_fields(inputs, ranking), **agreement_judge},
-        ),
+        judge_signature=judges_signature(inputs, reductions),
+        agreement_signature=agreement_signature(inputs, reductions, ranking),
     )
 
 

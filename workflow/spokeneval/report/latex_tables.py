@@ -18,7 +18,7 @@ from spokeneval.report.latex import LatexTable, escape, number, stacked_value, v
 from spokeneval.report.panels import primary_panels
 from spokeneval.report.people.latex import people_latex
 from spokeneval.report.report_tables import ReportTables
-from spokeneval.report.signature import headline_cells, judge_fields, signature
+from spokeneval.report.signature import agreement_signature, headline_cells, judges_signature, signature
 from spokeneval.report.text import PUBLISHED_MARK, coefficient, evaluator_name, p_value, points
 
 Row = dict[str, Any]
@@ -27,21 +27,8 @@ Row = dict[str, Any]
 def latex_tables(inputs: ReportInputs, found: ReportTables, reductions: dict[str, Any]) -> dict[str, str]:
     """File name in tables/ -> LaTeX; tables without rows are left out."""
     headline = " / ".join(signature(inputs, reductions, cell) for cell in headline_cells(found.accuracy))
-    judges = signature(
-        inputs,
-        reductions,
-        **judge_fields(inputs, {j: j for j, entry in inputs.judges.items() if not entry.transcribes}),
-    )
-    ranking = ranking_judges(found.judges)
-    agreement = signature(
-        inputs,
-        reductions,
-        evaluator="as named",
-        delta="as named",
-        unconditional="as named",
-        codebooks="all",
-        **(judge_fields(inputs, ranking) if ranking else {}),
-    )
+    judges = judges_signature(inputs, reductions)
+    agreement = agreement_signature(inputs, reductions, ranking_judges(found.judges))
     profile = signature(inputs, reductions, evaluator="NLL by time from the transition", delta="-")
     tables = {
         **_accuracy(inputs, found, reductions),

@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from spokeneval import tables
+from spokeneval.atomic import atomic_path
 from spokeneval.report import html, positions
 from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
@@ -45,7 +46,7 @@ from spokeneval.report.schemas_people import ITEMS_MOS
 from spokeneval.report.schemas_time import PROFILE
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
-from spokeneval.tables import atomic_path, write_table
+from spokeneval.tables import write_table
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import vl_convert as vlc
 
-from spokeneval.tables import atomic_path
+from spokeneval.atomic import atomic_path
 
 _FONT = "DejaVu Sans, Helvetica, Arial, sans-serif"
 

@@ -74,3 +74,16 @@ def headline_cells(accuracy: pl.DataFrame) -> list[dict[str, Any]]:
     """The evaluators that rank models, each once."""
     columns = ["evaluator", "window_s", "unconditional", "codebooks", "convention"]
     return accuracy.filter(pl.col("headline")).select(columns).unique(maintain_order=True).to_dicts()
+
+
+def judges_signature(inputs: ReportInputs, reductions: dict[str, Any]) -> str:
+    """Of a table over all judges that give no text."""
+    compared = {name: name for name, entry in inputs.judges.items() if not entry.transcribes}
+    return signature(inputs, reductions, **judge_fields(inputs, compared))
+
+
+def agreement_signature(inputs: ReportInputs, reductions: dict[str, Any], ranking: dict[str, str]) -> str:
+    """Of the agreement with judges. ranking: task -> the judge that ranks its models."""
+    named = dict.fromkeys(("evaluator", "delta", "unconditional"), "as named")
+    chosen = {"judge": "chosen per task: " + ", ".join(f"{t} {j}" for t, j in ranking.items())} if ranking else {}
+    return signature(inputs, reductions, codebooks="all", **{**named, **judge_fields(inputs, ranking), **chosen})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from spokeneval.atomic import atomic_path
 from spokeneval.report.html import render_template
-from spokeneval.tables import atomic_path
 
 
 def index(results: Path, datasets: list[str] | None = None) -> Path:

@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from spokeneval.atomic import atomic_path
 from spokeneval.errors import ConfigError, SpokenevalError
-from spokeneval.tables import atomic_path
 from spokeneval.tokenizers.sklearn_pickle import Shell, StoredArray, read_pickle
 
 
