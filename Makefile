@@ -12,7 +12,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pin fetch run summary check-model check-published ratings demo-models docs clean-results
+.PHONY: help demo test check pin fetch run summary check-model check-published listening-test ratings compare demo-models docs clean-results
 
 help:            ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+: *.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,9 +51,17 @@ check-published: $(VENV)/.installed   ## compare the evaluators with published v
 	@test -n "$(DATA)" || { echo "error: name the folder: make check-published DATA=<folder>" >&2; exit 2; }
 	@$(BIN)/spokeneval check-published "$(DATA)"
 
+listening-test: $(VENV)/.installed   ## write the listening tests of CONFIG=... (or TEST=... alone) as folders for raters
+	@targets=$$($(BIN)/spokeneval listening-test --config $(CONFIG) $(if $(TEST),--test "$(TEST)")) && \
+	  $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- $$targets
+
 ratings: $(VENV)/.installed      ## read the votes of STUDY=<study.yaml> into the folder TO=... (VOTES=<file> instead of the study's own)
 	@test -n "$(STUDY)" || { echo "error: name the study: make ratings STUDY=<study.yaml>" >&2; exit 2; }
 	@$(BIN)/spokeneval ratings --study "$(STUDY)" --to "$(TO)" $(if $(VOTES),--ratings "$(VOTES)")
+
+compare: $(VENV)/.installed      ## compare the runs A=results/x B=results/y on the items that both have, into the folder TO=... (MODELS="a=b c=d", DATASET=..., FORCE=1)
+	@test -n "$(A)" -a -n "$(B)" || { echo "error: name both runs: make compare A=results/x B=results/y" >&2; exit 2; }
+	@$(BIN)/spokeneval compare "$(A)" "$(B)" --to "$(if $(filter file,$(origin TO)),results/compare,$(TO))" $(if $(DATASET),--dataset "$(DATASET)") $(if $(MODELS),--model "$(MODELS)") $(if $(filter-out 0 no,$(FORCE)),--force)
 
 demo-models: $(VENV)/.installed fetch   ## train the demo's codebooks and models again and say by how much they differ
 	$(BIN)/python -m spokeneval.demo.train

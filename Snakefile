@@ -45,6 +45,8 @@ wildcard_constraints:
     vocoder=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     model=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     judge=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    study=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    test=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
 
 
 localrules:
@@ -66,7 +68,10 @@ include: "rules/tokens.smk"
 include: "rules/likelihood.smk"
 include: "rules/evaluators.smk"
 include: "rules/continuations.smk"
+include: "rules/round_trips.smk"
 include: "rules/judging.smk"
+include: "rules/listening_test.smk"
+include: "rules/ratings.smk"
 include: "rules/report.smk"
 
 

@@ -42,7 +42,7 @@ MODELS = ("acoustic-xs", "acoustic-m", "acoustic-llama")
 JUDGES = ("resemblyzer", "aisfx", "level", "dnsmos")
 GROWTH_MODEL, GROWTH_JUDGE = "acoustic-xs", "resemblyzer"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
-STAGES = ("clips", "tokens", "references", "round_trips", "continuations", "judging")
+STAGES = ("clips", "tokens", "references", "round_trip_audio", "round_trips", "continuations", "judging")
 
 
 def configuration(n_items: int, results: Path) -> dict[str, Any]:
@@ -62,18 +62,19 @@ def run_stage(config: Config, stage: str, model: str = GROWTH_MODEL, judge: str 
     made = Stages(config, Fingerprints(Path("models.lock.json"))).all()
     embeddings, references = made["embeddings", judge], made["qualification", judge]
     tokens, said = made["tokens", TOKENIZER], made["continuations", model]
-    codec = {"tokenizer": TOKENIZER, "vocoder": VOCODER, "judge": judge}
+    sounds = made["round_trip_audio", TOKENIZER, VOCODER]
     heard = {"judge": judge, "references": references, "embeddings": embeddings}
     calls: dict[str, dict[str, Any]] = {
         "clips": {"identity": made["clips", DATASET]},
         "tokens": {"identity": tokens, "tokenizer": TOKENIZER},
         "references": {"identity": references, "judge": judge, "embeddings": embeddings},
+        "round_trip_audio": {"identity": sounds, "tokenizer": TOKENIZER, "vocoder": VOCODER, "tokens": tokens},
         "round_trips": {
-            **codec,
+            **heard,
             "identity": made["round_trips", TOKENIZER, VOCODER, judge],
-            "tokens": tokens,
-            "references": references,
-            "embeddings": made["round_trip_embeddings", TOKENIZER, VOCODER, judge],
+            "tokenizer": TOKENIZER,
+            "vocoder": VOCODER,
+            "audio": sounds,
         },
         "continuations": {"identity": said, "model": model, "tokens": tokens, "samples_per_item": 1},
         "judging": {**heard, "identity": made["judging", model, judge], "model": model, "continuations": said},

@@ -24,6 +24,19 @@ def identity_of_tokens(wildcards):
     return IDENTITIES["tokens", CFG.models[wildcards.model].tokenizer]
 
 
+def continuations_of_test(wildcards):
+    """What the models of a listening test say."""
+    return [
+        LAYOUT.continuations(wildcards.dataset, model)
+        for model in CFG.heard_in(wildcards.test)
+    ]
+
+
+def ratings_inputs(wildcards):
+    """Answers of a listening test, and the tables of what was heard in it where that is ours."""
+    return LAYOUT.ratings_inputs(wildcards.dataset, wildcards.study)
+
+
 def report_inputs(wildcards):
     """Every table of a dataset's report. The layout is the package's: `spokeneval.layout`."""
     return LAYOUT.report_inputs(wildcards.dataset)

@@ -1,4 +1,4 @@
-# references and round trips (shared by models), then every model's continuations before every judge
+# references and ceilings (shared by models), then every model's continuations before every judge
 rule references:
     input:
         clips=rules.clips.output.clips,
@@ -26,7 +26,7 @@ rule references:
 rule round_trips:
     input:
         pairs=rules.clips.output.pairs,
-        tokens=rules.tokens.output[0],
+        audio=rules.round_trip_audio.output[0],
         references=rules.references.output.embeddings,
     output:
         embeddings=LAYOUT.round_trips(
@@ -45,14 +45,11 @@ rule round_trips:
         identity=lambda wildcards: IDENTITIES[
             "round_trips", wildcards.tokenizer, wildcards.vocoder, wildcards.judge
         ],
-        tokens=lambda wildcards: IDENTITIES["tokens", wildcards.tokenizer],
-        references=lambda wildcards: IDENTITIES["qualification", wildcards.judge],
-        embeddings=lambda wildcards: IDENTITIES[
-            "round_trip_embeddings",
-            wildcards.tokenizer,
-            wildcards.vocoder,
-            wildcards.judge,
+        audio=lambda wildcards: IDENTITIES[
+            "round_trip_audio", wildcards.tokenizer, wildcards.vocoder
         ],
+        references=lambda wildcards: IDENTITIES["qualification", wildcards.judge],
+        embeddings=lambda wildcards: IDENTITIES["embeddings", wildcards.judge],
     message:
         "{wildcards.dataset}: judge {wildcards.judge} listens to {wildcards.tokenizer} through {wildcards.vocoder}"
     script:

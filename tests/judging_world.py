@@ -15,8 +15,9 @@ from spokeneval import judging
 from spokeneval.audio import Clip, make_clip
 from spokeneval.errors import ItemError
 from spokeneval.judges.trivial import RMSLevel
+from spokeneval.round_trips import decode_round_trips, heard_round_trips, round_trip_ids
 from spokeneval.store import PartStore
-from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, PAIRS, TOKENS
+from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, PAIRS, ROUND_TRIPS, TOKENS
 from spokeneval.tokenizers.base import Codes, TokenizerInfo
 from spokeneval.tokens import encode_clips
 
@@ -134,10 +135,19 @@ class World:
         emb.embed_audio(judge, emb.references(self.pairs, [self.clips()]), store, batch)
         return table(store, emb.reference_ids(self.pairs))
 
-    def round_trips(self, judge: Any, vocoder: Any, name: str) -> pl.DataFrame:
-        store = self.store(name)
-        emb.round_trips(judge, PCMTokenizer(), vocoder, self.pairs, self.tokens(), store)
-        return table(store, emb.round_trip_ids(self.pairs, self.tokens()))
+    def decoded(self, vocoder: Any, name: str, tokens: pl.DataFrame | None = None) -> pl.DataFrame:
+        """The table of round trips (schema ROUND_TRIPS)."""
+        found = self.tokens() if tokens is None else tokens
+        store = PartStore(self.folder, f"{name} audio", "0" * 64, ROUND_TRIPS)
+        decode_round_trips(PCMTokenizer(), vocoder, self.pairs, found, store)
+        ids = round_trip_ids(self.pairs, found["clip_id"])
+        return pl.DataFrame(pl.from_arrow(store.collect([(i,) for i in ids]))).sort("clip_id")
+
+    def round_trips(self, judge: Any, vocoder: Any, name: str, tokens: pl.DataFrame | None = None) -> pl.DataFrame:
+        """What a judge heard of them, by the clips they come from."""
+        made, store = self.decoded(vocoder, name, tokens), self.store(name)
+        emb.embed_audio(judge, emb.continuation_audio([made]), store)
+        return heard_round_trips(made["clip_id"], made, table(store, emb.judged_ids(made)))
 
 
 def table(store: PartStore, ids: list[str]) -> pl.DataFrame:

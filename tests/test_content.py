@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from report_simulation import judging_row, read_pairs, simulate, write_judging
 
 from spokeneval.audio import make_clip
-from spokeneval.embeddings import embed_audio, round_trips
+from spokeneval.embeddings import continuation_audio, embed_audio
 from spokeneval.errors import ArtefactError
 from spokeneval.judges.base import answer_of
 from spokeneval.judges.intake import cropped
@@ -22,8 +22,9 @@ from spokeneval.report import make_report
 from spokeneval.report.content import content_table, split_judging
 from spokeneval.report.inputs import JudgeEntry, ReportInputs
 from spokeneval.report.items import read_judging
+from spokeneval.round_trips import decode_round_trips, heard_round_trips
 from spokeneval.store import PartStore
-from spokeneval.tables import EMBEDDINGS, PAIRS, TOKENS
+from spokeneval.tables import EMBEDDINGS, PAIRS, ROUND_TRIPS, TOKENS
 from spokeneval.tokenizers.base import Codes, TokenizerInfo
 from spokeneval.tokens import encode_clips
 from spokeneval.transcripts import transcribed_continuations, transcribed_references, transcribed_round_trips
@@ -102,12 +103,17 @@ class World:
         return pl.DataFrame(pl.from_arrow(store.collect(sorted(store.done()))))
 
     def through(self, codec: PCM) -> pl.DataFrame:
-        store = PartStore(self.folder, type(codec).__name__, "0" * 64, EMBEDDINGS)
+        name = type(codec).__name__
+        store = PartStore(self.folder, name, "0" * 64, EMBEDDINGS)
+        sounds = PartStore(self.folder, f"{name} audio", "0" * 64, ROUND_TRIPS)
         rows: list[dict[str, Any]] = []
         encode_clips(codec, self.flac.items(), rows.extend)
         tokens = pl.DataFrame(pl.from_arrow(TOKENS.from_rows(rows)))
-        round_trips(ToneTranscriber(), codec, codec, self.pairs, tokens, store)
-        return pl.DataFrame(pl.from_arrow(store.collect(sorted(store.done()))))
+        decode_round_trips(codec, codec, self.pairs, tokens, sounds)
+        made = pl.DataFrame(pl.from_arrow(sounds.collect(sorted(sounds.done()))))
+        embed_audio(ToneTranscriber(), continuation_audio([made]), store)
+        heard = pl.DataFrame(pl.from_arrow(store.collect(sorted(store.done()))))
+        return heard_round_trips(made["clip_id"], made, heard)
 
 
 @pytest.fixture

@@ -156,6 +156,18 @@ def test_eos_alone_is_right_in_few_speaker_pairs(losses: StoredLosses) -> None:
     assert 100 * (joined["logprob"] > joined["logprob_negative"]).mean() == 6.5  # type: ignore[operator]
 
 
+def test_longer_wins_most_of_the_verdicts_of_sentiment_alignment(table: pl.DataFrame, losses: StoredLosses) -> None:
+    assert accuracy(table, SENTIMENT, "global") == 48.5
+    length = dict(losses.lengths.iter_rows())
+    rows = table.filter(task=SENTIMENT, evaluator="global", convention="default", codebooks="all")
+    joined = rows.join(losses.pairs.select("task", "item_id", "positive", "negative"), on=["task", "item_id"])
+    agrees = [
+        verdict == float(length[positive] > length[negative])
+        for verdict, positive, negative in joined.select("verdict", "positive", "negative").iter_rows()
+    ]
+    assert (len(agrees), 100 * sum(agrees) / 200) == (200, 90.5)
+
+
 def test_accuracy_depends_on_length(table: pl.DataFrame, losses: StoredLosses) -> None:
     scores = table.filter(evaluator="global", convention="default", codebooks="all")
     found = strata(scores, losses.pairs, losses.lengths)

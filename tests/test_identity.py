@@ -115,3 +115,17 @@ def test_the_digest_is_of_values_not_of_their_order():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": 1, "b": 2}) != digest({"a": 2, "b": 1})
     assert canonical_json({"b": None, "a": True}) == '{"a":true,"b":null}'
+
+
+def test_the_variable_of_a_comprehension_names_nothing_outside_of_it(family):
+    """`x` of `table` is not the `x` of the function that a stage reaches."""
+    (family / "family/helper.py").write_text(
+        "K = 1\ntable = {x: [y for y in (x, 5)] for x in (1, 2)}\ndef used(x):\n    return x + K\n"
+    )
+    before = code_of(family)
+    edit(family, "helper.py", "(x, 5)", "(x, 6)")
+    assert code_of(family) == before
+    edit(family, "helper.py", "return x + K", "return x + K + len(table)")
+    reached = code_of(family)
+    edit(family, "helper.py", "(x, 6)", "(x, 7)")
+    assert code_of(family) != reached

@@ -14,7 +14,6 @@ from judging_world import (
     RATE,
     ConstantVocoder,
     Naturalness,
-    PCMTokenizer,
     PCMVocoder,
     World,
     continuation,
@@ -22,10 +21,8 @@ from judging_world import (
     level_items,
     noise,
     swapped,
-    table,
 )
 
-from spokeneval import embeddings as emb
 from spokeneval import judging
 from spokeneval.errors import ArtefactError
 from spokeneval.judges.trivial import LongTermSpectrum, RMSLevel
@@ -147,10 +144,8 @@ def test_a_clip_that_the_tokenizer_or_vocoder_refused_fails_alone(world: World) 
         reason=pl.when(pl.col("clip_id") == first).then(pl.lit("no frames")).otherwise("reason"),
         codes=pl.when(pl.col("clip_id") == second).then(pl.lit([], pl.List(pl.Int32))).otherwise("codes"),
     )
-    store = world.store("trips")
-    counts = emb.round_trips(RMSLevel(), PCMTokenizer(), PCMVocoder(), world.pairs, tokens, store)
-    assert (counts.n_embedded, counts.n_failed) == (24, 2)
-    trips = table(store, emb.round_trip_ids(world.pairs, tokens))
+    trips = world.round_trips(RMSLevel(), PCMVocoder(), "trips", tokens)
+    assert (len(trips), trips.filter(pl.col("status") == "failed").height) == (24, 2)
     rows = judging.judge_round_trips(world.pairs, trips, world.references(RMSLevel()))
     failed = rows.filter(pl.col("status") == "failed")
     assert set(failed["reason"]) == {

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from judging_world import RATE, PCMTokenizer, PCMVocoder, World, continuation, judge_model, level_items, noise, table
+from judging_world import RATE, PCMVocoder, World, continuation, judge_model, level_items, noise, table
 
 from spokeneval import embeddings as emb
 from spokeneval import judging
+from spokeneval.audio import decode_flac
 from spokeneval.baselines import COPY, NOISE_MATCHED, baselines
 from spokeneval.errors import ItemError
 from spokeneval.judges.trivial import LongTermSpectrum, RMSLevel
@@ -36,7 +37,7 @@ def _waveform(world: World, source: str) -> np.ndarray:
 def test_the_copy_baseline_repeats_the_end_of_the_prompt(tmp_path: Path) -> None:
     prompt = np.r_[noise(0, -50.0, 1.0), noise(1, -20.0, 1.0)]
     world = World(tmp_path, [(prompt, noise(2, -20.0, 2.5), noise(3, -40.0, 2.5))])
-    end = emb.decode_flac(world.audio[world.pairs["prompt"][0]].flac)[0][RATE:]
+    end = decode_flac(world.audio[world.pairs["prompt"][0]].flac)[0][RATE:]
     np.testing.assert_array_equal(_waveform(world, COPY), np.r_[end, end, end[: RATE // 2]])
     rows = _judged(world, RMSLevel(), COPY)
     assert (rows["source"][0], rows["verdict"][0]) == ("copy", 1.0)
@@ -45,7 +46,7 @@ def test_the_copy_baseline_repeats_the_end_of_the_prompt(tmp_path: Path) -> None
 def test_the_noise_of_an_item_that_knows_it_is_that_clip(tmp_path: Path) -> None:
     own = noise(4, -33.0)
     world = World(tmp_path, [(noise(0), noise(1, -33.0), noise(2, -20.0), None, own)])
-    np.testing.assert_array_equal(_waveform(world, NOISE_MATCHED), emb.decode_flac(_flac(world, "noise_only"))[0])
+    np.testing.assert_array_equal(_waveform(world, NOISE_MATCHED), decode_flac(_flac(world, "noise_only"))[0])
     rows = _judged(world, RMSLevel(), NOISE_MATCHED)
     assert (rows["source"][0], rows["verdict"][0]) == ("noise_matched", 1.0)
 
@@ -114,11 +115,9 @@ def test_an_identity_codec_has_the_third_clips_ceiling_of_the_third_clips_qualif
 def test_third_clips_without_codes_have_no_ceiling_and_fail_nothing(thirds: World) -> None:
     third = thirds.pairs["same_attribute"].to_list()
     tokens = thirds.tokens().filter(~pl.col("clip_id").is_in([clip for clip in third[:4] if clip]))
-    ids = emb.round_trip_ids(thirds.pairs, tokens)
-    assert len(ids) == 12 * 2 + 7
-    store = thirds.store("some")
-    emb.round_trips(RMSLevel(), PCMTokenizer(), PCMVocoder(), thirds.pairs, tokens, store)
-    rows = judging.judge_round_trips(thirds.pairs, table(store, ids), thirds.references(RMSLevel()))
+    trips = thirds.round_trips(RMSLevel(), PCMVocoder(), "some", tokens)
+    assert len(trips) == 12 * 2 + 7
+    rows = judging.judge_round_trips(thirds.pairs, trips, thirds.references(RMSLevel()))
     assert rows.filter(pl.col("source") == "same_attribute_round_trip").height == 7
     assert set(rows["status"]) == {"ok"}
 

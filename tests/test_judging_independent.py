@@ -60,19 +60,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         config = _config(folder)
         made = Stages(config, Fingerprints(folder / "lock.json")).all()
-        codec: dict[str, Any] = {"tokenizer": "rvq", "vocoder": "griffin_lim", "judge": JUDGE}
+        codec: dict[str, Any] = {"tokenizer": "rvq", "vocoder": "griffin_lim"}
+        sounds = made["round_trip_audio", "rvq", "griffin_lim"]
         tokens, references = made["tokens", "rvq"], made["qualification", JUDGE]
         embeddings, said = made["embeddings", JUDGE], made["continuations", MODEL]
         calls: list[tuple[str, Row]] = [
             ("clips", {"identity": made["clips", "demo"]}),
             ("tokens", {"tokenizer": "rvq", "identity": tokens}),
             ("references", {"judge": JUDGE, "identity": references, "embeddings": embeddings}),
+            ("round_trip_audio", codec | {"identity": sounds, "tokens": tokens}),
             (
                 "round_trips",
                 codec
-                | {"identity": made["round_trips", "rvq", "griffin_lim", JUDGE], "tokens": tokens}
-                | {"references": references}
-                | {"embeddings": made["round_trip_embeddings", "rvq", "griffin_lim", JUDGE]},
+                | {"identity": made["round_trips", "rvq", "griffin_lim", JUDGE], "judge": JUDGE, "audio": sounds}
+                | {"references": references, "embeddings": embeddings},
             ),
             ("continuations", {"model": MODEL, "identity": said, "tokens": tokens, "samples_per_item": 2}),
             (

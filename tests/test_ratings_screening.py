@@ -11,7 +11,7 @@ from ratings_simulation import STUDY, write_study
 from spokeneval.ratings.intake import read_votes
 from spokeneval.ratings.mos import mos_table
 from spokeneval.ratings.screening import RULES, screen
-from spokeneval.ratings.study import read_study
+from spokeneval.ratings.study import Screening, read_study
 
 HEADER = "system,item,listener,score,s\n"
 VOTES = HEADER + (
@@ -73,7 +73,7 @@ def test_each_rule_takes_out_what_it_says_and_nothing_else(tmp_path, rules, expe
 
 
 def test_a_study_without_rules_excludes_nobody_and_says_that_they_are_off(tmp_path):
-    for rules in ({}, dict.fromkeys(RULES)):
+    for rules in ({}, dict.fromkeys(Screening.model_fields)):
         table, told = screened(tmp_path, rules)
         assert excluded(table) == {}
         assert list(told) == list(RULES)

@@ -35,7 +35,7 @@ NAMES = {"column": "name", "pattern": r"(?P<a>\w)_(?P<b>\w)", "fields": {"task":
         ({"names": {**NAMES, "fields": {"score": "{a}"}}}, "names.fields.score"),
         ({"roles": {"anchor": ["a"], "human": ["a"]}}, "roles: 'a' is anchor and human"),
         ({"columns": {**STUDY["columns"], "role": "r"}, "roles": {"human": ["a"]}}, "gives the role already"),
-        ({"audio": "own"}, "own needs `systems` and `items`"),
+        ({"audio": "own"}, "audio: own needs `manifest`"),
         ({"screening": {"too_fast": {"min_seconds": 1}}}, "screening.too_fast: needs columns.seconds"),
         ({"screening": ANCHORS}, "screening.anchors_failed: 'a' is a system under test"),
         ({"screening": {"anchors_failed": {}}}, "needs top, bottom or both"),

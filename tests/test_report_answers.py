@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from report_simulation import (
     Verdicts,
     evaluator_row,
@@ -26,6 +27,7 @@ from spokeneval.report.accuracy import read_scores
 from spokeneval.report.failures import failures_table, most_frequent_reason, n_failed_items
 from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, ReportSettings
 from spokeneval.report.items import read_judging
+from spokeneval.report.schemas import COMPARISONS
 
 N_ITEMS = 20
 
@@ -70,6 +72,74 @@ def test_a_placebo_off_chance_is_named_with_its_interval(tmp_path: Path) -> None
     inputs = _with_placebos(tmp_path, {("placebo_window", 0.5, "default"): N_ITEMS})
     text = _section(inputs, tmp_path, "answer")
     assert "Placebo (before the change) is off chance: placebo_window 0.5 s of m 100.0 [" in text
+
+
+def _with_baselines(folder: Path, right: dict[str, int], task: str = "speaker", own: int = 10) -> ReportInputs:
+    """One model with `own` of 20 right; baselines from the audio with as many right as said."""
+    inputs = simulate_verdicts(folder, {"m": {(task, "localized"): _right(own)}}, clusters=[f"c{k}" for k in range(20)])
+    pairs = tables.read_table(inputs.pairs, tables.PAIRS).to_dicts()
+    rows = [
+        evaluator_row(item, name, None, positive=1.0, negative=2.0 if k < n else 0.0)
+        for name, n in right.items()
+        for k, item in enumerate(pairs)
+    ]
+    return replace(inputs, controls={"audio": write_evaluators(folder / "audio.parquet", rows)})
+
+
+@pytest.mark.parametrize("name", ["longer", "louder", "level_jump", "unigram", "bigram"])
+@pytest.mark.parametrize(("n", "told"), [(20, "100.0 ["), (17, "85.0 ["), (3, "15.0 ["), (11, None)])
+def test_a_baseline_off_chance_is_said_with_its_number(tmp_path: Path, name: str, n: int, told: str | None) -> None:
+    text = _section(_with_baselines(tmp_path, {name: n}), tmp_path, "answer")
+    assert ("Without any model" in text) == (told is not None)
+    assert told is None or f"Without any model, &#39;{name}&#39; gets {told}" in text
+
+
+def test_longer_and_shorter_are_one_cue_and_the_one_that_is_right_is_said(tmp_path: Path) -> None:
+    text = _section(_with_baselines(tmp_path / "a", {"longer": 17, "shorter": 3}), tmp_path, "answer")
+    assert "&#39;longer&#39; gets 85.0" in text
+    assert "shorter" not in text
+    text = _section(_with_baselines(tmp_path / "b", {"longer": 2, "shorter": 18}), tmp_path, "answer")
+    assert "&#39;shorter&#39; gets 90.0" in text
+    assert "longer" not in text
+
+
+@pytest.mark.parametrize(("own", "told"), [(18, "m 90.0 ["), (2, "m 10.0 ["), (10, None)])
+def test_a_join_that_is_heard_is_said_with_its_number(tmp_path: Path, own: int, told: str | None) -> None:
+    text = _section(_with_baselines(tmp_path, {}, "splice_control", own), tmp_path, "answer")
+    assert ("The join alone" in text) == (told is not None)
+    assert told is None or f"The join alone is off chance for {told}" in text
+
+
+def test_what_could_be_seen_counts_clusters(tmp_path: Path) -> None:
+    """Ten clusters of two alike: the differences of a cluster go together, so the design effect is two."""
+    a = [float(k // 2 < 6) for k in range(N_ITEMS)]
+    b = [float(k // 2 >= 4) for k in range(N_ITEMS)]
+    found = {}
+    for name, clusters in (("pairs", [f"c{k // 2}" for k in range(20)]), ("alone", [f"c{k}" for k in range(20)])):
+        verdicts: Verdicts = {"a": {("speaker", "localized"): [*a]}, "b": {("speaker", "localized"): [*b]}}
+        make_report(simulate_verdicts(tmp_path / name, verdicts, clusters=clusters), tmp_path / name / "report", "x")
+        table = tables.read_table(tmp_path / name / "report/tables/comparisons.parquet", COMPARISONS)
+        found[name] = table["mdd"].to_list()
+        text = (tmp_path / name / "report/report.html").read_text()
+        assert f"Differences below about {100 * found[name][0]:.0f} points" in text
+    # eight items that a alone has right and eight that b alone has: discordance .8
+    assert found["alone"] == [pytest.approx((1.959964 + 0.841621) * np.sqrt(0.8 / 20), abs=1e-6)]
+    assert found["pairs"] == [pytest.approx((1.959964 + 0.841621) * np.sqrt(0.8 * 2 / 20), abs=1e-6)]
+
+
+def test_what_could_be_seen_of_an_average_over_clusters_weighs_items_as_it_does(tmp_path: Path) -> None:
+    """One cluster of four and four of one: an item weighs 8 / (5 x size of its cluster)."""
+    clusters = ["big"] * 4 + ["c1", "c2", "c3", "c4"]
+    verdicts: Verdicts = {
+        "a": {("speaker", "localized"): [1.0] * 8},
+        "b": {("speaker", "localized"): [0.0] * 4 + [1.0] * 3 + [0.0]},
+    }
+    inputs = simulate_verdicts(tmp_path, verdicts, clusters=clusters, averaging="clusters")
+    make_report(inputs, tmp_path / "report", "x")
+    table = tables.read_table(tmp_path / "report/tables/comparisons.parquet", COMPARISONS)
+    # two of five cluster means differ by 1: the variance of their mean is (1 + 1) / 5^2
+    assert table["mdd"].to_list() == [pytest.approx((1.959964 + 0.841621) * np.sqrt(2 / 25), abs=1e-6)]
+    assert table["difference"].to_list() == [pytest.approx(0.4)]
 
 
 def _steps(folder: Path) -> ReportInputs:

@@ -260,13 +260,13 @@ def test_few_flags_are_counted_and_do_not_warn_and_unknown_ones_are_null(tmp_pat
 # ---------------------------------------------------------------- what stands beside the models
 
 
-def test_a_baseline_as_good_as_a_model_warns_and_one_below_all_does_not(tmp_path: Path) -> None:
-    heard = {"good": margins(N, N), "poor": spread_out(33, N)}
-    baselines = {"copy": spread_out(34, N), "noise_matched": spread_out(10, N)}
+def test_a_baseline_as_good_as_a_model_warns_and_one_at_chance_below_all_does_not(tmp_path: Path) -> None:
+    heard = {"good": margins(N, N), "poor": spread_out(50, N)}
+    baselines = {"copy": spread_out(48, N), "noise_matched": spread_out(28, N)}
     inputs = judged_report(tmp_path, N, heard, prompts=margins(N, N), baselines=baselines)
     answer = section(inputs, tmp_path / "report", "answer")
     assert re.search(
-        r"Without any model, the judge gives &#39;copy&#39; 56\.7 \[\d+\.\d, \d+\.\d\]: "
+        r"Without any model, the judge gives &#39;copy&#39; 80\.0 \[\d+\.\d, \d+\.\d\]: "
         r"poor cannot be told to do better\.",
         answer,
     )
@@ -278,6 +278,19 @@ def test_a_baseline_as_good_as_a_model_warns_and_one_below_all_does_not(tmp_path
     assert rows["source"].to_list() == ["copy", "noise_matched"]
     drawn = json.loads((tmp_path / "report/figures/between_floor_and_ceiling.vl.json").read_text())
     assert "baseline: the prompt's end again" in json.dumps(drawn)
+
+
+@pytest.mark.parametrize(("n", "told"), [(50, "83.3 ["), (8, "13.3 ["), (31, None)])
+def test_a_baseline_of_the_judge_that_is_off_chance_is_said_though_the_models_beat_it(
+    tmp_path: Path, n: int, told: str | None
+) -> None:
+    baselines = {"copy": spread_out(n, N)}
+    inputs = judged_report(tmp_path, N, {"good": margins(N, N)}, prompts=margins(N, N), baselines=baselines)
+    answer = section(inputs, tmp_path / "report", "answer")
+    assert ("Without any model" in answer) == (told is not None)
+    if told:
+        said = re.escape(f"Without any model, the judge gives &#39;copy&#39; {told}")
+        assert re.search(said + r"\d+\.\d, \d+\.\d\]: off chance\.", answer)
 
 
 def _with_thirds(folder: Path, n_with: int) -> ReportInputs:

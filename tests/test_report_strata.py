@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 from report_simulation import read_pairs, simulate_verdicts
 
+from spokeneval import tables
 from spokeneval.report import make_report
 from spokeneval.report.accuracy import read_scores
 from spokeneval.report.inputs import ReportInputs
@@ -74,16 +76,55 @@ def test_headline_and_global_are_there_and_the_adjustment_is_over_the_task(tmp_p
 
 def test_a_flagged_task_says_so_on_the_first_screen(tmp_path: Path) -> None:
     inputs = _planted(tmp_path)
-    assert flagged_kinds(_strata(inputs), "lexical") == [("localized", "type", ["m"]), ("global", "frequency", ["m"])]
+    flagged = flagged_kinds(_strata(inputs), "lexical")
+    assert [(f.evaluator, f.kind, f.models) for f in flagged] == [
+        ("localized", "type", ["m"]),
+        ("global", "frequency", ["m"]),
+    ]
+    assert [(f.high["stratum"], f.low["stratum"]) for f in flagged] == [("noun", "verb"), ("high", "low")]
     make_report(inputs, tmp_path / "report", "x")
     text = (tmp_path / "report" / "report.html").read_text()
     answer = text[text.index('id="answer"') : text.index('id="accuracy"')]
     assert "Accuracy under localized depends on type by more than chance for m" in answer
-    assert "Accuracy under global depends on frequency by more than chance for m" in answer
+    told = "m gets 91.7 where high, 16.7 where low (see Strata)"
+    assert f"Accuracy under global depends on frequency by more than chance for m: {told}." in answer
     assert "2 tests of 4 flagged" in text
     section = text[text.index('<section id="strata"') :]
     assert section.index("Flagged (2") < section.index("Not flagged (2")
     assert len(read_table(tmp_path / "report" / "tables" / "strata.parquet", STRATA)) == 8
+
+
+def test_the_model_that_strata_pull_apart_most_is_named_first_with_its_numbers(tmp_path: Path) -> None:
+    labels = [{"type": ["noun", "verb"][k % 2]} for k in range(N)]
+    right = {"a": (20, 4), "b": (24, 0), "c": (12, 12)}
+    verdicts = {
+        name: {("lexical", "global"): [float(k // 2 < of_type[k % 2]) for k in range(N)]}
+        for name, of_type in right.items()
+    }
+    (flagged,) = flagged_kinds(_strata(simulate_verdicts(tmp_path, verdicts, labels=labels)), "lexical")
+    assert flagged.models == ["b", "a"]
+    assert (flagged.high["accuracy"], flagged.low["accuracy"], flagged.high["model"]) == (1.0, 0.0, "b")
+
+
+def test_members_without_audio_are_longer_by_their_tokens(tmp_path: Path) -> None:
+    """Twelve frames against ten and the reverse; the longer one is always right."""
+    inputs = simulate_verdicts(tmp_path, {"m": {("speaker", "global"): [1.0, 0.0] * (N // 2)}})
+    pairs = read_pairs(inputs)
+    rows = []
+    for index, positive, negative in pairs.select("index", "positive", "negative").iter_rows():
+        for clip, n in ((positive, 12 - 2 * (index % 2)), (negative, 10 + 2 * (index % 2))):
+            marks = {"frame": [*range(n), -1], "n_frames": [1] * n + [0]}
+            blank = dict.fromkeys(tables.LIKELIHOOD.arrow.names)
+            rows.append(blank | {"clip_id": clip, "context": "full", "cut_frame": -1, "status": "ok"} | marks)
+    info = {"sample_rate": 8000, "hop_samples": 160, "codebook_sizes": [9], "deduplicated": False, "causal": True}
+    path = tmp_path / "likelihood.parquet"
+    tables.write_table(path, tables.LIKELIHOOD.from_rows(rows), tables.LIKELIHOOD, "x", {"tokenizer": info})
+    tables.write_table(inputs.clips, tables.CLIPS.empty(), tables.CLIPS, "x")
+    table = _strata(replace(inputs, likelihood={"m": path})).filter(by="length")
+    accuracy = dict(table.select("stratum", "accuracy").iter_rows())
+    assert accuracy == {"positive longer": 1.0, "positive shorter": 0.0}
+    assert table["flagged"].all()
+    assert _strata(inputs).filter(by="length").is_empty()
 
 
 def test_noise_is_seldom_flagged(tmp_path: Path) -> None:

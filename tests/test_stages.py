@@ -143,11 +143,20 @@ def test_a_judge_moves_its_own(folder):
         "embeddings speaker",
         "qualification speaker",
         "round_trips rvq gl speaker",
-        "round_trip_embeddings rvq gl speaker",
         "judging a speaker",
         "judging b speaker",
         "report demo",
     }
+
+
+def test_a_vocoder_moves_the_round_trips_and_what_is_heard_of_them(folder):
+    def edit(config):
+        config["vocoders"]["gl"]["iterations"] = 3
+
+    moved = changed(edit)
+    assert "round_trip_audio rvq gl" in moved
+    assert {"round_trips rvq gl level", "round_trips rvq gl speaker"} <= moved
+    assert not [key for key in moved if key.startswith(("tokens", "embeddings", "qualification", "likelihood"))]
 
 
 def test_a_transcriber_moves_with_its_language_and_not_with_its_device(folder):
@@ -264,3 +273,67 @@ def test_all_that_is_missing_is_listed_up_to_a_number():
     assert "59 is not there" in lines
     assert missing_lines(missing, "c.yaml")[-2:] == ["and 3 more that are not there", "correct the paths"]
     assert missing_lines([], "c.yaml") == []
+
+
+# ---------------------------------------------------------------- votes of listeners
+
+
+STUDY = """
+test_id: t
+ratings: votes.csv
+scale: {low: 1, high: 5}
+columns: {system_id: s, item_id: i, listener_id: l, score: x}
+constants: {dimension: naturalness, task: speaker}
+"""
+
+
+@pytest.fixture
+def rated(folder, monkeypatch):
+    """The configuration with a study from elsewhere."""
+    (folder / "test").mkdir()
+    (folder / "test/study.yaml").write_text(STUDY)
+    (folder / "test/votes.csv").write_text("s,i,l,x\na,1,v,4\n")
+    monkeypatch.setattr(f"{__name__}.CONFIG", CONFIG + "ratings: {r: {dataset: demo, study: test/study.yaml}}\n")
+    return folder
+
+
+def test_an_answer_moves_its_study_and_the_report(rated):
+    def edit(config):
+        with open(rated / "test/votes.csv", "a") as file:
+            file.write("a,2,v,4\n")
+
+    assert changed(edit) == {"ratings r"} | REPORT
+
+
+def test_a_rule_moves_its_study_a_comment_and_the_folder_do_not(rated):
+    def rule(config):
+        (rated / "test/study.yaml").write_text(STUDY + "screening: {too_few_votes: {min_votes: 2}}\n")
+
+    assert changed(rule) == {"ratings r"} | REPORT
+
+    def elsewhere(config):
+        (rated / "test").rename(rated / "moved")
+        (rated / "moved/study.yaml").write_text(STUDY + "screening: {too_few_votes: {min_votes: 2}}  # so be it\n")
+        config["ratings"]["r"]["study"] = "moved/study.yaml"
+
+    assert changed(elsewhere) == set()
+
+
+def test_other_continuations_move_no_study_from_elsewhere(rated):
+    def edit(config):
+        config["models"]["a"]["decoding"] = {"temperature": 0.5}
+
+    assert "ratings r" not in changed(edit)
+
+
+def test_answers_that_are_not_there_are_said(rated):
+    (rated / "test/votes.csv").unlink()
+    config = load_config(yaml.safe_load(CONFIG))
+    from pathlib import Path
+
+    told = missing_resources(config, Fingerprints(Path("lock.json")))
+    assert told == ["ratings.r: test/votes.csv, the answers of test/study.yaml, is not there"]
+    (rated / "test/study.yaml").write_text(STUDY.replace("votes.csv", "'*.csv'"))
+    assert missing_resources(config, Fingerprints(Path("lock.json"))) == [
+        "ratings.r: test/*.csv: no file fits this pattern"
+    ]

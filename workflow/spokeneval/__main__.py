@@ -96,6 +96,35 @@ def ratings(arguments: Arguments) -> None:
     print(make_ratings(arguments.study, arguments.to, arguments.ratings))
 
 
+def listening_test(arguments: Arguments) -> None:
+    """Print what the workflow is to be asked for, so that it writes the listening tests of a configuration."""
+    from spokeneval.layout import Layout
+    from spokeneval.registry import closest_match
+
+    config = _config(arguments)
+    tests = config.listening_tests
+    if not tests:
+        raise SpokenevalError(f"{arguments.config}: has no `listening_tests`; see docs/listening-test-export.md")
+    if arguments.test is not None and arguments.test not in tests:
+        raise SpokenevalError(
+            f"{arguments.config}: there is no listening test '{arguments.test}'; {closest_match(arguments.test, tests)}"
+        )
+    for name in tests if arguments.test is None else [arguments.test]:
+        print(Layout(config).listening_test(tests[name].dataset, name)["manifest"])
+
+
+def compare(arguments: Arguments) -> None:
+    """Compare the models of two runs on the items that both have: paired tests, and what changed."""
+    from spokeneval.compare_runs import compare_runs
+
+    named = [name for words in arguments.model or [] for name in words.split()]
+    print(
+        compare_runs(
+            arguments.a, arguments.b, arguments.to, dataset=arguments.dataset, models=named, force=arguments.force
+        )
+    )
+
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "pin": pin,
     "fetch": fetch,
@@ -105,7 +134,9 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "document": document,
     "check-model": check_model,
     "check-published": check_published,
+    "listening-test": listening_test,
     "ratings": ratings,
+    "compare": compare,
 }
 
 
@@ -123,6 +154,18 @@ def main(words: list[str] | None = None) -> None:
     of_ratings.add_argument("--study", type=Path, required=True, help="study.yaml: what the columns of the votes mean")
     of_ratings.add_argument("--to", type=Path, required=True, help="folder that the tables are written into")
     of_ratings.add_argument("--ratings", type=Path, help="file of the votes, where the study names another")
+    of_command["listening-test"].add_argument("--test", help="name of one test of the configuration; all without")
+    of_compare = of_command["compare"]
+    of_compare.add_argument("a", type=Path, help="results of one run: its folder, that of one dataset, or its report")
+    of_compare.add_argument("b", type=Path, help="results of the other run")
+    of_compare.add_argument("--to", type=Path, required=True, help="folder that the comparison is written into")
+    of_compare.add_argument("--dataset", help="which dataset, where a folder holds several")
+    of_compare.add_argument(
+        "--model", action="append", help="'name', or 'name in A=name in B'; may be repeated; by default all in both"
+    )
+    of_compare.add_argument(
+        "--force", action="store_true", help="go on where the runs do not measure the same, and mark every output"
+    )
     arguments = parser.parse_args(words)
     try:
         COMMANDS[arguments.command](arguments)

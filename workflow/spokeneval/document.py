@@ -20,6 +20,7 @@ from spokeneval.config.block import Block
 from spokeneval.config.blocks import BLOCKS
 from spokeneval.config.root import Config
 from spokeneval.config.series import SeriesKeys, TableKeys
+from spokeneval.listening_test.schemas import ASSIGNMENT, MANIFEST, NOT_HEARD
 from spokeneval.ratings.schemas import RATINGS_SCHEMAS
 from spokeneval.ratings.study import Study
 from spokeneval.report.results_schema import results_schema
@@ -69,6 +70,8 @@ def config_page() -> str:
         block = _inner_block(field)
         if block is not None and name not in BLOCKS:
             parts += [f"## `{name}`", _first_line(block), _table(block)]
+            for key, within in _blocks_within(block):
+                parts += [f"### `{key}` of `{name}`", _first_line(within), _table(within)]
     for section, kinds in BLOCKS.items():
         parts.append(f"## `{section}.<name>`")
         by_block: dict[type[Block], list[str]] = {}
@@ -117,9 +120,10 @@ def results_page() -> str:
         "One folder a dataset, `store/` with the parts that jobs have finished, `index.html` with links to the "
         "reports. Every table is parquet and carries in its metadata the schema (`spokeneval.schema`), the identity "
         "of what made it (`spokeneval.identity`) and what its stage adds (`spokeneval.extra`, JSON). No table holds an "
-        "absolute path or a time. The last four, of a listening test, lie in the folder that `make ratings` is given.",
+        "absolute path or a time. The last are of listening tests: `listening_tests/<name>/` holds those of an "
+        "exported test, `ratings/<name>/` those of votes (or the folder that `make ratings` is given).",
     ]
-    for schema in (*SCHEMAS.values(), *RATINGS_SCHEMAS.values()):
+    for schema in (*SCHEMAS.values(), MANIFEST, ASSIGNMENT, NOT_HEARD, *RATINGS_SCHEMAS.values()):
         rows = "\n".join(f"| `{c.name}` | {c.type} | {_cell(c.doc)} |" for c in schema.columns)
         parts.append(
             f"## {schema.name} (version {schema.version})\n\n{schema.doc}\n\n"

@@ -2,10 +2,10 @@
 
 Conventions
 -----------
-- Audio is addressed by its content: `audio_id` is the clip_id (sha256 of PCM and rate), so that references, free clips
-  and continuations share one store per judge, and a new model costs its own continuations only. Audio whose samples do
-  not give its audio_id is refused: it was changed after it was stored.
-- Round trips are addressed by the clip they come from, in a store of their own (tokenizer, vocoder and judge).
+- Audio is addressed by its content: `audio_id` is the clip_id (sha256 of PCM and rate), so that references, free clips,
+  continuations and round trips share one store per judge, and a new model costs its own continuations only. Audio
+  whose samples do not give its audio_id is refused: it was changed after it was stored. The declared table of round
+  trips names them by the clips they come from (`round_trips`).
 - Audio is resampled once, from its native rate to the judge's. The crop is the judge's own, and the same for
   whatever it hears: prompts, continuations and references.
 - Audio comes and goes batch by batch; what grows with the number of items is embeddings and names.
@@ -23,31 +23,18 @@ import polars as pl
 import soundfile as sf
 from numpy.typing import NDArray
 
-from spokeneval.audio import decode_flac, make_clip, pcm_digest, resample
-from spokeneval.continuations import status_of
+from spokeneval.audio import pcm_digest, resample
 from spokeneval.errors import ArtefactError, ItemError
 from spokeneval.judges.base import EmbeddingJudge, Judge, NaturalnessJudge, Transcriber, answer_of
 from spokeneval.store import PartStore
 from spokeneval.tables import FAILED, OK
-from spokeneval.tokenizers.base import Tokenizer
-from spokeneval.tokens import iterate_codes
-from spokeneval.vocoders.base import Vocoder, sample_rate_of
 
 Row = dict[str, Any]
 Waveform = NDArray[np.float32]
 
 REFERENCE_ROLES = ("prompt", "continuation_positive", "continuation_negative", "same_attribute")
-ROUND_TRIP_ROLES = ("prompt", "continuation_positive")
 JUDGED_STATUSES = (OK, "clipped")
-"""Continuations of these statuses are heard; empty, silent and too short ones count as wrong unheard."""
-
-
-class UnusableError(ItemError):
-    """A round trip that would count as wrong, were it a continuation."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
+"""Continuations and round trips of these statuses are heard; empty, silent and too short ones are wrong unheard."""
 
 
 class Counts(NamedTuple):
@@ -63,10 +50,11 @@ class Counts(NamedTuple):
 
 def reference_ids(pairs: pl.DataFrame) -> list[str]:
     """clip_ids of the prompts, both continuations and third clips of all usable items, each once, sorted."""
-    return sorted(_clips_of(pairs, REFERENCE_ROLES))
+    return sorted(clips_of(pairs, REFERENCE_ROLES))
 
 
-def _clips_of(pairs: pl.DataFrame, roles: Iterable[str]) -> set[str]:
+def clips_of(pairs: pl.DataFrame, roles: Iterable[str]) -> set[str]:
+    """The clips of usable items in these roles."""
     usable = pairs.filter(pl.col("status") == OK)
     return {clip for role in roles for clip in usable[role].drop_nulls()}
 
@@ -79,7 +67,7 @@ def references(pairs: pl.DataFrame, clips: Iterable[pl.DataFrame]) -> Iterator[t
 
 
 def continuation_audio(continuations: Iterable[pl.DataFrame]) -> Iterator[tuple[str, bytes]]:
-    """(pcm_sha256, FLAC) of every continuation that can be heard, equal ones once; `continuations`: batches."""
+    """(pcm_sha256, FLAC) of every continuation (or round trip) that can be heard, equal ones once; comes in batches."""
     seen = set[str]()
     for batch in continuations:
         heard = batch.filter(pl.col("status").is_in(JUDGED_STATUSES)).select("pcm_sha256", "audio")
@@ -152,62 +140,6 @@ def embed_audio(
 
     n_embedded, n_failed = _hear(judge, waveforms(), store, batch, progress)
     return Counts(n_embedded, n_failed, len(reused))
-
-
-def round_trips(
-    judge: Judge,
-    tokenizer: Tokenizer,
-    vocoder: Vocoder,
-    pairs: pl.DataFrame,
-    tokens: pl.DataFrame,
-    store: PartStore,
-    batch: int = 32,
-    progress: Callable[[int], None] | None = None,
-) -> Counts:
-    """Hear prompts, right continuations and third clips through the codec: decode(codes), one part per batch.
-
-    audio_id is the clip's. Each round trip is brought to integer PCM as a continuation is, at 24 bit, so that a codec
-    that changes nothing changes no sample of a stored clip. Its status is that of a continuation: empty, silent and too
-    short ones are failed rows that say so in `audio_status`.
-    """
-    wanted = set(round_trip_ids(pairs, tokens))
-    rows = tokens.filter(pl.col("clip_id").is_in(list(wanted)))
-    lacking = wanted - set(rows["clip_id"])
-    if lacking:
-        raise ArtefactError(
-            f"the tokens table lacks {len(lacking)} of {len(wanted)} clips, e.g. {sorted(lacking)[0][:12]}; "
-            "run the stage 'tokens' again"
-        )
-    done = {audio_id for (audio_id,) in store.done()}
-    sample_rate = sample_rate_of(vocoder, tokenizer.info)
-
-    def waveforms() -> Iterator[tuple[str, Waveform | ItemError, int]]:
-        fresh = rows.filter(~pl.col("clip_id").is_in(list(done)))
-        for audio_id, codes in iterate_codes(fresh, tokenizer.info):
-            try:
-                if isinstance(codes, ItemError):
-                    raise codes
-                waveform = vocoder.decode(codes, tokenizer)
-                status, reason = status_of(waveform, sample_rate)
-                if status not in JUDGED_STATUSES:
-                    raise UnusableError(status, f"the codec's sound is {status}: {reason}")
-                clip = make_clip(waveform, sample_rate, "PCM_24")
-            except ItemError as error:
-                yield audio_id, error, sample_rate
-                continue
-            yield audio_id, *decode_flac(clip.flac)
-
-    n_embedded, n_failed = _hear(judge, waveforms(), store, batch, progress)
-    return Counts(n_embedded, n_failed, len(wanted & done))
-
-
-def round_trip_ids(pairs: pl.DataFrame, tokens: pl.DataFrame) -> list[str]:
-    """clip_ids of the prompts, right continuations and third clips of all usable items, each once, sorted.
-
-    Third clips only where there are codes of them: a table of codes from elsewhere may not know them.
-    """
-    third = _clips_of(pairs, ("same_attribute",)) & set(tokens["clip_id"])
-    return sorted(_clips_of(pairs, ROUND_TRIP_ROLES) | third)
 
 
 def _hear(
@@ -301,7 +233,7 @@ def _row(judge: Judge, audio_id: str, found: Any, seconds: float | None) -> Row:
         "score": float(found) if answer == "naturalness" else None,
         "text": str(found) if answer == "transcript" else None,
         "seconds": seconds,
-        "audio_status": found.status if isinstance(found, UnusableError) else None,
+        "audio_status": None,
         "status": FAILED if failed else OK,
         "reason": str(found) if failed else None,
     }

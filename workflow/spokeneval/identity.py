@@ -113,11 +113,20 @@ def _bound_names(statement: ast.stmt) -> Iterator[str]:
             for alias in statement.names:
                 yield alias.asname or alias.name
         case _:
-            for node in ast.walk(statement):
+            for node in _in_scope(statement):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     yield node.id
                 elif isinstance(node, ast.stmt) and node is not statement:
                     yield from _bound_names(node)
+
+
+def _in_scope(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and what is in it, but for the variables of comprehensions: these are names of their own scope."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(node, ast.comprehension) and child is node.target:
+            continue
+        yield from _in_scope(child)
 
 
 def _children(node: ast.AST) -> Iterator[tuple[str, Any]]:

@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from spokeneval import report
+from spokeneval import listening_test, report
 from spokeneval.config import Config
 from spokeneval.config.block import OF_THE_ORIGIN, Block, origin_keys
 from spokeneval.demo.assets import asset_with, part_of, parts
 from spokeneval.fingerprint import Fingerprints
 from spokeneval.hub import local_snapshot
 from spokeneval.identity import code_digest, digest, package_version
+from spokeneval.ratings.answers import answer_files, missing_answers
+from spokeneval.ratings.manifest import rated_systems
+from spokeneval.ratings.run import CODE as RATINGS_CODE
+from spokeneval.ratings.run import settings
+from spokeneval.ratings.study import read_study
 from spokeneval.registry import DATASETS, JUDGES, MODELS, TOKENIZERS, VOCODERS
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -31,7 +36,9 @@ PACKAGES = {
     "likelihood": ("torch", "transformers"),
     "continuations": ("torch", "transformers"),
     "embeddings": ("torch", "transformers", "onnxruntime", "soxr"),
+    "round_trip_audio": ("torch", "transformers"),
     "round_trips": ("jiwer",),
+    "listening_test": ("pyloudnorm", "soxr"),
 }
 """Third-party packages whose release can change a stage's numbers."""
 
@@ -191,21 +198,25 @@ class Stages:
             "qualification", code, embeddings=self.embeddings(judge), listening=self._listening(judge)
         )
 
-    def round_trip_embeddings(self, tokenizer: str, vocoder: str, judge: str) -> str:
+    def round_trip_audio(self, tokenizer: str, vocoder: str) -> str:
+        """The recordings through a codec; no judge has a part in it."""
         return self._identity(
-            "round_trip_embeddings",
-            ("spokeneval.embeddings:round_trips",),
+            "round_trip_audio",
+            ("spokeneval.round_trips:decode_round_trips",),
             tokens=self.tokens(tokenizer),
             vocoder=self.vocoder(vocoder),
-            embeddings=self.embeddings(judge),
         )
 
     def round_trips(self, tokenizer: str, vocoder: str, judge: str) -> str:
-        heard = self.round_trip_embeddings(tokenizer, vocoder, judge)
         return self._identity(
             "round_trips",
-            ("spokeneval.judging:judge_round_trips", "spokeneval.transcripts:transcribed_round_trips"),
-            embeddings=heard,
+            (
+                "spokeneval.judging:judge_round_trips",
+                "spokeneval.transcripts:transcribed_round_trips",
+                "spokeneval.round_trips:heard_round_trips",
+            ),
+            audio=self.round_trip_audio(tokenizer, vocoder),
+            embeddings=self.embeddings(judge),
             listening=self._listening(judge),
         )
 
@@ -222,6 +233,43 @@ class Stages:
             embeddings=self.embeddings(judge),
             seed=self.config.report.seed,
             listening=self._listening(judge),
+        )
+
+    def listening_test(self, test: str) -> str:
+        """An exported test: its sounds, their names and who hears what."""
+        block, heard = self.config.listening_tests[test], self.config.heard_in(test)
+        return self._identity(
+            "listening_test",
+            ("spokeneval.listening_test.export:export",),
+            templates=self.fingerprints.digest(Path(listening_test.__file__).parent / "templates"),
+            block=block.model_dump(mode="json", exclude={"models"}),
+            items=self.clips(block.dataset),
+            continuations={name: self.continuations(name) for name in heard},
+        )
+
+    def ratings(self, study: str) -> str:
+        """Votes of a listening test. Where our audio was heard, also what there is of it now."""
+        block = self.config.ratings[study]
+        found = read_study(Path(block.study))
+        now: dict[str, Any] = {}
+        if found.manifest is not None:
+            audible = self.config.audible()
+            now = {
+                "manifest": self.fingerprints.digest(found.manifest),
+                "items": self.clips(block.dataset),
+                "continuations": {
+                    name: [self.continuations(name), self.config.models[name].decoding.samples_per_item]
+                    if name in audible
+                    else None
+                    for name in rated_systems(found)
+                },
+            }
+        return self._identity(
+            "ratings",
+            RATINGS_CODE,
+            study=settings(found),
+            answers={name: self.fingerprints.digest(path) for name, path in answer_files(found).items()},
+            now=now,
         )
 
     def report(self, dataset: str) -> str:
@@ -242,6 +290,7 @@ class Stages:
             models=models,
             judging={name: [self.judging(name, judge) for judge in judges] for name in config.audible()},
             judges={name: self.qualification(name) for name in judges},
+            studies={name: self.ratings(name) for name in config.studies_of(dataset)},
             origins=self._origins(),
         )
 
@@ -281,17 +330,15 @@ class Stages:
             **{("continuations", name): self.continuations(name) for name in audible},
             **{("embeddings", name): self.embeddings(name) for name in config.judges},
             **{("qualification", name): self.qualification(name) for name in config.judges},
-            **{
-                ("round_trip_embeddings", *codec, judge): self.round_trip_embeddings(*codec, judge)
-                for codec in codecs
-                for judge in config.judges
-            },
+            **{("round_trip_audio", *codec): self.round_trip_audio(*codec) for codec in codecs},
             **{
                 ("round_trips", *codec, judge): self.round_trips(*codec, judge)
                 for codec in codecs
                 for judge in config.judges
             },
             **{("judging", name, judge): self.judging(name, judge) for name in audible for judge in config.judges},
+            **{("listening_test", name): self.listening_test(name) for name in config.listening_tests},
+            **{("ratings", name): self.ratings(name) for name in config.ratings},
             **{("report", name): self.report(name) for name in config.datasets},
         }
 
@@ -319,8 +366,13 @@ def what_is_missing(config: Config, fingerprints: Fingerprints | None) -> list[M
         "vocoders": config.vocoders,
         "models": config.models,
         "judges": config.judges,
+        "ratings": config.ratings,
     }
-    missing = []
+    missing = [
+        Missing(f"ratings.{name}: {text}", "here")
+        for name, block in config.ratings.items()
+        for text in missing_answers(Path(block.study))
+    ]
     for section, blocks in sections.items():
         for name, block in blocks.items():
             kind = block.model_dump().get("kind")

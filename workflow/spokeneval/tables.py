@@ -215,6 +215,22 @@ CONTINUATIONS = TableSchema(
     ),
 )
 
+ROUND_TRIPS = TableSchema(
+    "round_trips",
+    1,
+    ("clip_id",),
+    "One row a clip: its codes made audible by one vocoder, decoded once for all judges.",
+    (
+        text("clip_id", "the clip whose codes were decoded"),
+        Column("audio", AUDIO, "FLAC (24 bit) of the round trip; null where there is no sound"),
+        Column("sample_rate", pa.int32(), "Hz"),
+        Column("n_samples", pa.int64(), "length in samples"),
+        text("pcm_sha256", "clip_id of the round trip: sha256 of its PCM and rate"),
+        text("status", "ok, empty, silent, clipped, too_short, failed: as of a continuation"),
+        text("reason", "why it is not ok; null where it is"),
+    ),
+)
+
 EMBEDDINGS = TableSchema(
     "embeddings",
     2,
@@ -266,7 +282,8 @@ JUDGING = TableSchema(
 )
 
 SCHEMAS = {
-    schema.name: schema for schema in (CLIPS, PAIRS, TOKENS, LIKELIHOOD, EVALUATORS, CONTINUATIONS, EMBEDDINGS, JUDGING)
+    schema.name: schema
+    for schema in (CLIPS, PAIRS, TOKENS, LIKELIHOOD, EVALUATORS, CONTINUATIONS, ROUND_TRIPS, EMBEDDINGS, JUDGING)
 }
 
 

@@ -167,7 +167,34 @@ def _broken_references(config: Config) -> list[str]:
                 f"{closest_match(model.vocoder, config.vocoders)}"
             )
         problems += _unfit_vocoder(config, name)
-    return problems + _without_audio(config) + _published(config)
+    for name, rated in config.ratings.items():
+        if rated.dataset not in config.datasets:
+            problems.append(
+                f"ratings.{name}.dataset: there is no dataset '{rated.dataset}'; "
+                f"{closest_match(rated.dataset, config.datasets)}"
+            )
+    return problems + _listening_tests(config) + _without_audio(config) + _published(config)
+
+
+def _listening_tests(config: Config) -> list[str]:
+    """Exported tests of datasets that there are not, or of models that cannot be heard."""
+    problems = []
+    for name, test in config.listening_tests.items():
+        where = f"listening_tests.{name}"
+        if test.dataset not in config.datasets:
+            problems.append(
+                f"{where}.dataset: there is no dataset '{test.dataset}'; {closest_match(test.dataset, config.datasets)}"
+            )
+        elif not config.datasets[test.dataset].has_audio:
+            problems.append(f"{where}.dataset: '{test.dataset}' holds no audio that could be heard")
+        if not config.heard_in(name):
+            problems.append(f"{where}: no model can be heard; give one a `vocoder`")
+        for model in test.models or ():
+            if model not in config.models:
+                problems.append(f"{where}.models: there is no model '{model}'; {closest_match(model, config.models)}")
+            elif not config.models[model].audible:
+                problems.append(f"{where}.models: '{model}' cannot be heard; give it a `vocoder`, or leave it out")
+    return problems
 
 
 def _unfit_vocoder(config: Config, name: str) -> list[str]:

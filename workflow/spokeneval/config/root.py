@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, SerializeAsAny, StringConstraints
 
-from spokeneval.config.block import Block
+from spokeneval.config.block import Block, ResourcePath
 from spokeneval.config.blocks import DatasetBlock, JudgeBlock, ModelBlock
+from spokeneval.config.listening_tests import ListeningTest
 from spokeneval.config.resources import Resources
 from spokeneval.demo.assets import AssetName
 from spokeneval.evaluators.reduction import EVALUATOR_NAMES, EvaluatorSettings
@@ -59,6 +60,13 @@ class Evaluators(Block):
         return EvaluatorSettings.make(self.names, self.windows_s, self.unconditional, self.per_codebook, chosen)
 
 
+class RatedStudy(Block):
+    """What people said of a data set's continuations in a listening test."""
+
+    dataset: str = Field(description="name of the dataset whose items were heard")
+    study: ResourcePath = Field(description="study.yaml: where the answers lie and what they mean, see docs/study.md")
+
+
 class Report(Block):
     """What the report shows first and how much it may weigh."""
 
@@ -71,6 +79,7 @@ class Report(Block):
         description="how a task's judge is chosen: on the other half of the items, or ('paper', optimistic) on all",
     )
     n_listen_items: PositiveInt = Field(6, description="items with players")
+    n_disagreed_items: int = Field(4, ge=0, description="more items with players: those of greatest disagreement")
     audio_budget_mb: PositiveFloat = Field(10.0, description="at most this much audio in the page")
     n_draws: PositiveInt = Field(10_000, description="draws of every bootstrap and permutation")
     seed: int = Field(0, description="seed of those draws")
@@ -89,6 +98,12 @@ class Config(Block):
     judges: dict[Name, SerializeAsAny[JudgeBlock]] = Field(default_factory=dict, description="name -> judge")
     likelihood: Likelihood = Field(default_factory=lambda: Likelihood())
     evaluators: Evaluators = Field(default_factory=lambda: Evaluators())
+    listening_tests: dict[Name, ListeningTest] = Field(
+        default_factory=dict, description="name -> listening test to export, see docs/listening-test-export.md"
+    )
+    ratings: dict[Name, RatedStudy] = Field(
+        default_factory=dict, description="name -> listening test with votes, see docs/listening-tests.md"
+    )
     report: Report = Field(default_factory=lambda: Report())
     resources: dict[str, Resources] = Field(default_factory=dict, description="stage -> what its jobs ask for")
     accept_versions: dict[str, str] = Field(
@@ -123,6 +138,15 @@ class Config(Block):
         if self.datasets[dataset].has_members:
             return list(self.judges)
         return [name for name, judge in self.judges.items() if not compares(str(judge.model_dump()["kind"]))]
+
+    def studies_of(self, dataset: str) -> list[str]:
+        """Listening tests on items of a dataset."""
+        return [name for name, block in self.ratings.items() if block.dataset == dataset]
+
+    def heard_in(self, test: str) -> list[str]:
+        """Models that raters of a listening test hear."""
+        named = self.listening_tests[test].models
+        return self.audible() if named is None else list(named)
 
     def tokenizers_with_codes(self) -> list[str]:
         """Tokenizers of models, but for those that only declare a time grid."""

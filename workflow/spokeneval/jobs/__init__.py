@@ -6,7 +6,9 @@ job has finished goes to the store as it is done; the declared table is assemble
 loses one batch.
 """
 
-from spokeneval.jobs.hearing import continuations, judging, references, round_trips
+from spokeneval.jobs.hearing import continuations, judging, references, round_trip_audio, round_trips
+from spokeneval.jobs.listening_test import listening_test
+from spokeneval.jobs.rating import ratings
 from spokeneval.jobs.reporting import index, partial_report, report, verdict
 from spokeneval.jobs.scoring import audio_controls, clips, evaluators, likelihood, token_controls, tokens
 
@@ -18,9 +20,12 @@ __all__ = [
     "index",
     "judging",
     "likelihood",
+    "listening_test",
     "partial_report",
+    "ratings",
     "references",
     "report",
+    "round_trip_audio",
     "round_trips",
     "token_controls",
     "tokens",

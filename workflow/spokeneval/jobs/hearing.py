@@ -11,15 +11,8 @@ import polars as pl
 
 from spokeneval.baselines import COPY, NOISE_MATCHED, baselines
 from spokeneval.config import Config
-from spokeneval.embeddings import (
-    continuation_audio,
-    embed_audio,
-    judged_ids,
-    reference_ids,
-    round_trip_ids,
-)
+from spokeneval.embeddings import continuation_audio, embed_audio, judged_ids, reference_ids
 from spokeneval.embeddings import references as reference_audio
-from spokeneval.embeddings import round_trips as embed_round_trips
 from spokeneval.errors import ItemError
 from spokeneval.jobs.tables_in import (
     asked_of,
@@ -44,8 +37,19 @@ from spokeneval.judging import (
 )
 from spokeneval.layout import Layout
 from spokeneval.progress import Progress
+from spokeneval.round_trips import UNHEARD_COLUMNS, decode_round_trips, heard_round_trips, round_trip_ids
 from spokeneval.store import PartStore
-from spokeneval.tables import CLIPS, CONTINUATIONS, EMBEDDINGS, JUDGING, read_batches, read_table, write_table
+from spokeneval.tables import (
+    CLIPS,
+    CONTINUATIONS,
+    EMBEDDINGS,
+    JUDGING,
+    ROUND_TRIPS,
+    read_batches,
+    read_table,
+    write_batches,
+    write_table,
+)
 from spokeneval.transcripts import transcribed_continuations, transcribed_references, transcribed_round_trips
 
 
@@ -95,6 +99,25 @@ def references(config: Config, *, dataset: str, judge: str, identity: str, embed
     write_table(Path(layout.qualification(dataset, judge)), pl.concat(judged), JUDGING, identity, extra)
 
 
+def round_trip_audio(
+    config: Config, *, dataset: str, tokenizer: str, vocoder: str, identity: str, tokens: str, threads: int
+) -> None:
+    """The recordings through a codec, as sound."""
+    from spokeneval.factory import make_tokenizer, make_vocoder
+
+    pairs = pairs_of(config, dataset)
+    tokens_table, _ = tokens_of(config, dataset, tokenizer, tokens)
+    store = store_of(config, "round_trip_audio", identity, ROUND_TRIPS)
+    wanted = round_trip_ids(pairs, tokens_table["clip_id"])
+    progress = Progress(f"round trips {tokenizer} {vocoder}", len(wanted), "clips")
+    codec = make_tokenizer(config, tokenizer), make_vocoder(config, vocoder)
+    done = decode_round_trips(*codec, pairs, tokens_table, store, progress=progress.add)
+    progress.finish()
+    note(f"{done.n_decoded} clips decoded, {done.n_reused} found in the store, {done.n_failed} failed")
+    path = Path(Layout(config).round_trip_audio(dataset, tokenizer, vocoder))
+    write_batches(path, store.collect_batches([(clip_id,) for clip_id in wanted]), ROUND_TRIPS, identity)
+
+
 def round_trips(
     config: Config,
     *,
@@ -103,34 +126,28 @@ def round_trips(
     vocoder: str,
     judge: str,
     identity: str,
-    tokens: str,
+    audio: str,
     references: str,
     embeddings: str,
     threads: int,
 ) -> None:
     """What a judge hears of the recordings through a codec: the ceilings of every model that speaks through it."""
-    from spokeneval.factory import make_judge, make_tokenizer, make_vocoder
+    from spokeneval.factory import make_judge
 
     layout = Layout(config)
     pairs = pairs_heard(config, dataset, judge)
-    tokens_table, _ = tokens_of(config, dataset, tokenizer, tokens)
-    store = store_of(config, "round_trips", embeddings, EMBEDDINGS)
     listener = make_judge(config, judge)
     if answer_of(listener) == "transcript":
         pairs = _without_third_clips(pairs)
-    wanted = round_trip_ids(pairs, tokens_table)
-    progress = Progress(f"round trips {tokenizer} {vocoder} {judge}", len(wanted))
-    counts = embed_round_trips(
-        listener,
-        make_tokenizer(config, tokenizer),
-        make_vocoder(config, vocoder),
-        pairs,
-        tokens_table,
-        store,
-        progress=progress.add,
-    )
-    note(f"{counts.n_embedded} round trips heard, {counts.n_reused} found in the store, {counts.n_failed} failed")
-    heard = _collected(store, wanted)
+    path = Path(layout.round_trip_audio(dataset, tokenizer, vocoder))
+    made = read_table(path, ROUND_TRIPS, audio, [*UNHEARD_COLUMNS])
+    wanted = round_trip_ids(pairs, made["clip_id"])
+    made = made.filter(pl.col("clip_id").is_in(wanted))
+    store = store_of(config, "embeddings", embeddings, EMBEDDINGS)
+    batches = read_batches(path, ROUND_TRIPS, audio, ["clip_id", "status", "pcm_sha256", "audio"])
+    sounds = continuation_audio(batch.filter(pl.col("clip_id").is_in(wanted)) for batch in batches)
+    _embed(judge, listener, sounds, len(judged_ids(made)), store)
+    heard = heard_round_trips(wanted, made, _collected(store, judged_ids(made)))
     write_table(Path(layout.round_trips(dataset, tokenizer, vocoder, judge)), heard, EMBEDDINGS, identity)
     known = read_table(Path(layout.references(dataset, judge)), EMBEDDINGS, references)
     if answer_of(listener) == "transcript":

@@ -19,10 +19,11 @@ from spokeneval.jobs.model_conventions import model_conventions
 from spokeneval.jobs.origins import provenance_of, tasks_of
 from spokeneval.jobs.tables_in import note, pairs_heard, pairs_of
 from spokeneval.layout import Layout
+from spokeneval.ratings.schemas import RATINGS_SCHEMAS
 from spokeneval.report import console_summary, make_report
 from spokeneval.report import index as write_index
 from spokeneval.report.failures import most_frequent_reason
-from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, ReportSettings, Timing, Topline
+from spokeneval.report.inputs import JudgeEntry, ModelEntry, ReportInputs, ReportSettings, StudyTables, Timing, Topline
 from spokeneval.report.resampling import Averaging
 from spokeneval.report.schemas import ACCURACY, FAILURES
 from spokeneval.report.text import count
@@ -237,6 +238,12 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
             path := layout.judging(dataset, model, judge), JUDGING, stages.judging, model, judge, items=heard[judge]
         )
     }
+    studies = {}
+    for name in config.studies_of(dataset):
+        paths = layout.ratings(dataset, name)
+        there = [present(path, RATINGS_SCHEMAS[table], stages.ratings, name) for table, path in paths.items()]
+        if all(there):
+            studies[name] = StudyTables(**{table: Path(path) for table, path in paths.items()})
     settings, block = config.report, config.datasets[dataset]
     return ReportInputs(
         dataset=dataset,
@@ -251,6 +258,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         judging=judging,
         qualification=qualification,
         ceilings=ceilings,
+        studies=studies,
         timings=_timings(layout, dataset),
         provenance=provenance_of(config, dataset, tasks_of(pairs_of(config, dataset)), stages),
         missing=missing,
@@ -265,6 +273,7 @@ def report_inputs(config: Config, dataset: str, partial: bool = False) -> Report
         averaging=_averaging(block),
         settings=ReportSettings(
             n_listen_items=settings.n_listen_items,
+            n_disagreed_items=settings.n_disagreed_items,
             audio_budget_mb=settings.audio_budget_mb,
             seed=settings.seed,
             primary_window_s=settings.window_s,

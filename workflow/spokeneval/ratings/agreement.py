@@ -40,7 +40,8 @@ def agreement_table(votes: pl.DataFrame, study: Study) -> pl.DataFrame:
     for (dimension,), of_dimension in counted(votes).group_by("dimension", maintain_order=True):
         for over in ("systems", "all"):
             chosen = of_dimension if over == "all" else of_dimension.filter(pl.col("role") == SYSTEM)
-            named = {"test_id": study.test_id, "dimension": dimension, "over": over, "simulated": study.simulated}
+            named = {"test_id": study.test_id, "dimension": dimension, "over": over}
+            named |= {"audio": study.audio, "simulated": study.simulated}
             rows.append(named | _row(chosen, study, str(dimension)))
     table = pl.from_arrow(AGREEMENT.from_rows(rows))
     assert isinstance(table, pl.DataFrame)
@@ -48,6 +49,8 @@ def agreement_table(votes: pl.DataFrame, study: Study) -> pl.DataFrame:
 
 
 def _row(votes: pl.DataFrame, study: Study, dimension: str) -> dict[str, Any]:
+    if not study.knows_listeners:
+        return _unknown(votes, study, dimension)
     codes = votes.select(
         pl.col("score"),
         pl.struct(HEARD).rank("dense").alias("audio"),
@@ -95,6 +98,22 @@ def _row(votes: pl.DataFrame, study: Study, dimension: str) -> dict[str, Any]:
         "n_splits_left_out": halves.n_left_out,
         "note": "; ".join(notes) or None,
     }
+
+
+def _unknown(votes: pl.DataFrame, study: Study, dimension: str) -> dict[str, Any]:
+    """The row where nobody knows who voted."""
+    what = "means only: listeners are not known" if study.means_only else "it is not known who voted"
+    kept = {
+        "n_votes": len(votes),
+        "n_systems": votes["system_id"].n_unique(),
+        "n_audio": votes.select(HEARD).n_unique(),
+        "alpha_level": "interval" if study.scale_of(dimension).step is None else "ordinal",
+        "n_splits": 0,
+        "n_splits_left_out": 0,
+        "note": f"{what}, so there is no agreement of listeners and no ceiling",
+    }
+    columns = ("n_listeners", "votes_per_audio", "alpha", "icc_single", "icc_mean", "reliability", "r_halves")
+    return dict.fromkeys((*columns, "split_half", "max_r")) | kept
 
 
 def _n_splits(n_listeners: int) -> int:

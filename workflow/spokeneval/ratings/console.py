@@ -14,6 +14,10 @@ SHOWN_TASKS = 60
 """Rows of systems within tasks beyond which the file is named instead."""
 
 
+SHOWN_STALE = 20
+"""Superseded audio that is listed; of the rest it is said how much there is."""
+
+
 def console_text(votes: pl.DataFrame, mos: pl.DataFrame, agreement: pl.DataFrame, screening: pl.DataFrame) -> str:
     """What was read, what was screened out, MOS per system and within tasks, agreement."""
     simulated = bool(votes["simulated"][0])
@@ -32,7 +36,7 @@ def console_text(votes: pl.DataFrame, mos: pl.DataFrame, agreement: pl.DataFrame
 
 
 def _head(votes: pl.DataFrame, simulated: bool) -> str:
-    n = {name: votes[name].n_unique() for name in ("listener_id", "system_id", "dimension")}
+    n = {name: votes[name].drop_nulls().n_unique() for name in ("listener_id", "system_id", "dimension")}
     dimensions = f"{n['dimension']} dimension{'' if n['dimension'] == 1 else 's'}"
     of = f"{n['listener_id']:,} listeners, {n['system_id']:,} systems, {dimensions}"
     lines = [f"=== {votes['test_id'][0]} ===", f"{len(votes):,} votes, {of}, audio {votes['audio'][0]}"]
@@ -49,6 +53,20 @@ def _screening(screening: pl.DataFrame) -> str:
     return columns(header, rows)
 
 
+def stale_lines(stale: pl.DataFrame) -> list[str]:
+    """Superseded audio of a test, in the columns of `ratings.stale`."""
+    lines = [
+        f"stale: {name} (system {system}, task {task}, item {item}, sample {sample}): {why}"
+        for name, system, task, item, sample, why in stale.select(
+            "blinded_name", "system_id", "task", "item_id", "sample_index", "why"
+        )
+        .head(SHOWN_STALE)
+        .iter_rows()
+    ]
+    more = len(stale) - len(lines)
+    return [*lines, *([f"stale: {more:,} more audios; all are in the metadata of ratings.parquet"] if more > 0 else [])]
+
+
 def _mos(mos: pl.DataFrame) -> str:
     ordered = mos.sort("task", pl.col("role") != SYSTEM, -pl.col("mos"), "system_id", nulls_last=True)
     tasks = mos["task"].drop_nulls().len() > 0
@@ -56,7 +74,8 @@ def _mos(mos: pl.DataFrame) -> str:
     rows = []
     for row in ordered.iter_rows(named=True):
         name = row["system_id"] + ("" if row["role"] == SYSTEM else f" ({row['role']})")
-        numbers = [f"{row[c]:,}" for c in ("n_votes", "n_items", "n_listeners", "n_excluded")]
+        counts = (row[c] for c in ("n_votes", "n_items", "n_listeners", "n_excluded"))
+        numbers = ["-" if count is None else f"{count:,}" for count in counts]
         bounds = row["note"] or "" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
         rows.append([name, *([row["task"]] if tasks else []), _number(row["mos"]), bounds, *numbers])
     return columns(header, rows, n_left=2 if tasks else 1)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from spokeneval.ratings.schemas import MOS
 from spokeneval.ratings.screening import counted
@@ -27,11 +28,16 @@ from spokeneval.statistics.crossed import CrossedMean, crossed_mean
 LEVELS = {"system": ("dimension", "system_id"), "system_task": ("dimension", "system_id", "task")}
 
 
+NO_LISTENERS = "it is not known who voted: no interval"
+MEANS_ONLY = "means only, without listeners: no interval"
+
+
 def mos_table(votes: pl.DataFrame, study: Study) -> pl.DataFrame:
     """Both levels, in the schema MOS. votes: RATINGS of one test, after screening.
 
     A system all of whose votes are excluded keeps its row, without a mean.
     """
+    unknown = None if study.knows_listeners else MEANS_ONLY if study.means_only else NO_LISTENERS
     codes = votes.with_columns(
         pl.struct("task", "item_id").rank("dense").alias("_item"),
         pl.col("listener_id").rank("dense").alias("_listener"),
@@ -43,17 +49,21 @@ def mos_table(votes: pl.DataFrame, study: Study) -> pl.DataFrame:
             scale = study.scale_of(named["dimension"])
             rows.append(
                 {"task": None, **named, "level": level, "scale_low": scale.low, "scale_high": scale.high}
-                | _row(of_cell)
+                | _row(of_cell, unknown)
             )
     table = pl.from_arrow(MOS.from_rows(rows))
     assert isinstance(table, pl.DataFrame)
     return table.sort(MOS.key)
 
 
-def _row(votes: pl.DataFrame) -> dict[str, Any]:
+def _row(votes: pl.DataFrame, unknown: str | None) -> dict[str, Any]:
+    """unknown: why there are no listeners that an interval could be over."""
     kept = counted(votes)
     score, item, listener = (kept[name].to_numpy() for name in ("score", "_item", "_listener"))
-    found = crossed_mean(score, item, listener)
+    if unknown is None:
+        found = crossed_mean(score, item, listener)
+    else:
+        found = CrossedMean(_mean(score), math.nan, math.nan, math.nan, math.nan, None, unknown)
     note = found.reason
     if kept.is_empty():
         note = f"all {len(votes)} votes are excluded"
@@ -62,10 +72,14 @@ def _row(votes: pl.DataFrame) -> dict[str, Any]:
         **{name: null_if_nan(value) for name, value in _numbers(found).items()},
         "n_votes": len(kept),
         "n_items": kept["_item"].n_unique(),
-        "n_listeners": kept["_listener"].n_unique(),
+        "n_listeners": kept["_listener"].n_unique() if unknown is None else None,
         "n_excluded": len(votes) - len(kept),
         "note": note,
     }
+
+
+def _mean(score: NDArray[np.float64]) -> float:
+    return float(score.mean()) if len(score) else math.nan
 
 
 def _numbers(found: CrossedMean) -> dict[str, float]:

@@ -23,20 +23,23 @@ _TEST = (
     text("test_id", "name of the listening test"),
     text("dimension", "what was asked: naturalness, same speaker ..."),
 )
-_ORIGIN = (
-    text("role", "'system'; 'anchor' (hidden reference, high or low) and 'human': shown, never correlated"),
+_MARKS = (
     text("audio", "'own': audio of this project; 'external': what was heard is not here"),
     Column("simulated", pa.bool_(), "true where no person voted: the listeners are a model"),
+)
+_ORIGIN = (
+    text("role", "'system'; 'anchor' (hidden reference, high or low) and 'human': shown, never correlated"),
+    *_MARKS,
 )
 
 RATINGS = TableSchema(
     "ratings",
-    1,
+    2,
     VOTE,
     "One row a vote, excluded ones too.",
     (
         *_TEST,
-        text("listener_id", "who voted"),
+        text("listener_id", "who voted; null where only means are known"),
         text("system_id", "what made the audio"),
         text("task", "task of the item"),
         text("item_id", "what systems share: the prompt or sentence"),
@@ -47,6 +50,8 @@ RATINGS = TableSchema(
         *_ORIGIN,
         text("excluded_reason", "the screening rule that takes it out of all means, or 'stale'; null where it counts"),
         Column("row", pa.int64(), "row of the source: of a CSV the header is 1, of a parquet file the first vote is 1"),
+        text("file", "file that it stands in, relative to the folder of answers", optional=True),
+        text("comment", "what the listener wrote beside it; null where nothing", optional=True),
     ),
 )
 
@@ -71,7 +76,7 @@ MOS = TableSchema(
         real("variance_residual", "what is left of a single vote's variance"),
         Column("n_votes", pa.int64(), "votes that count"),
         Column("n_items", pa.int64(), "items that they are on"),
-        Column("n_listeners", pa.int64(), "listeners that gave them"),
+        Column("n_listeners", pa.int64(), "listeners that gave them; null where they are not known"),
         Column("n_excluded", pa.int64(), "votes that screening took out"),
         real("scale_low", "lowest score of the scale"),
         real("scale_high", "highest score of the scale"),
@@ -81,17 +86,17 @@ MOS = TableSchema(
 
 AGREEMENT = TableSchema(
     "agreement",
-    1,
+    2,
     ("test_id", "dimension", "over"),
     "One row per dimension: do listeners agree, and what can a correlation with their means reach?",
     (
         *_TEST,
         text("over", "'systems': without anchors and humans, what a correlation is over; 'all': with them"),
-        Column("simulated", pa.bool_(), "true where no person voted: the listeners are a model"),
+        *_MARKS,
         Column("n_votes", pa.int64(), "votes that count"),
         Column("n_systems", pa.int64(), "systems"),
         Column("n_audio", pa.int64(), "different audio: system, task, item and sample"),
-        Column("n_listeners", pa.int64(), "listeners"),
+        Column("n_listeners", pa.int64(), "listeners; null where they are not known"),
         real("votes_per_audio", "harmonic mean"),
         real("alpha", "Krippendorff's alpha of single votes; null where not defined"),
         text("alpha_level", "'ordinal' on a scale of steps, 'interval' on one without"),
@@ -109,14 +114,16 @@ AGREEMENT = TableSchema(
 
 SCREENING = TableSchema(
     "screening",
-    1,
+    2,
     ("test_id", "rule"),
     "One row per screening rule, those that are off too.",
     (
         text("test_id", "name of the listening test"),
-        text("rule", "constant_answers, too_fast, anchors_failed, too_few_votes"),
-        Column("simulated", pa.bool_(), "true where no person voted: the listeners are a model"),
-        Column("on", pa.bool_(), "whether the study asks for it"),
+        text(
+            "rule", "stale (audio that has been superseded), constant_answers, too_fast, anchors_failed, too_few_votes"
+        ),
+        *_MARKS,
+        Column("on", pa.bool_(), "whether the study asks for it; stale: whether it is known what is there now"),
         text("settings", "JSON object of its settings; null where it is off"),
         Column("n_listeners", pa.int64(), "listeners that it finds, of any dimension; null where it is off"),
         Column("n_votes", pa.int64(), "votes that it finds; null where it is off"),

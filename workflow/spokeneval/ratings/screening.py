@@ -7,6 +7,8 @@ Conventions
 - Listeners are judged within a dimension: who fails the anchors of naturalness may still hear the speaker.
 - constant_answers, anchors_failed and too_few_votes take out all votes of the listener in the dimension; too_fast takes
   out single votes, and the listener where the share of such votes is above `max_share`.
+- stale is no rule of the study: votes on superseded audio (`ratings.stale`) never count, where it is known what is
+  there now. It finds audio, so that `n_listeners` is who heard it.
 - Votes are excluded, never removed: the row stays, with the rule as `excluded_reason`.
 """
 
@@ -19,18 +21,22 @@ import polars as pl
 from spokeneval.ratings.schemas import SCREENING
 from spokeneval.ratings.study import AnchorBound, AnchorsFailed, ConstantAnswers, Screening, TooFast, TooFewVotes
 
-RULES = ("constant_answers", "too_fast", "anchors_failed", "too_few_votes")
+RULES = ("stale", "constant_answers", "too_fast", "anchors_failed", "too_few_votes")
 """In the order in which they are written down."""
 _LISTENER = ("listener_id", "dimension")
 
 
-def screen(votes: pl.DataFrame, rules: Screening) -> tuple[pl.DataFrame, pl.DataFrame]:
+def screen(
+    votes: pl.DataFrame, rules: Screening, stale: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Votes with `excluded_reason`, and what each rule found, in the schema SCREENING.
 
-    votes: the columns of RATINGS of one test.
+    votes: the columns of RATINGS of one test; stale: superseded audio by its `blinded_name`, None where not known.
     """
     found: dict[str, pl.Series] = {}
     untested: dict[str, int] = {}
+    if stale is not None:
+        found["stale"] = _where(votes, pl.col("blinded_name").is_in(stale["blinded_name"].to_list()))
     if (constant := rules.constant_answers) is not None:
         found["constant_answers"] = _where(votes, _constant(constant))
     if (fast := rules.too_fast) is not None:
@@ -47,12 +53,13 @@ def screen(votes: pl.DataFrame, rules: Screening) -> tuple[pl.DataFrame, pl.Data
     screened = votes.with_columns(reason.alias("excluded_reason"))
     rows = []
     for rule in RULES:
-        settings = getattr(rules, rule)
+        settings = None if rule == "stale" else getattr(rules, rule)
         hit = votes.filter(found[rule]) if rule in found else None
         rows.append(
             {
                 "test_id": votes["test_id"][0],
                 "rule": rule,
+                "audio": votes["audio"][0],
                 "simulated": votes["simulated"][0],
                 "on": hit is not None,
                 "settings": None if settings is None else json.dumps(settings.model_dump(mode="json"), sort_keys=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import polars as pl
 import yaml
@@ -14,13 +14,29 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from spokeneval.config.block import Block
 from spokeneval.config.load import problem_lines
 from spokeneval.errors import ConfigError
+from spokeneval.ratings.formats import FORMATS
 from spokeneval.ratings.schemas import ANCHOR, HUMAN
 
 Text = Literal["dimension", "system_id", "task", "item_id", "sample_index", "blinded_name", "role"]
 """Fields that a constant or a part of a name may give; listeners, scores and times are columns."""
-Field_ = Literal[Text, "listener_id", "score", "seconds", "milliseconds"]
+Field_ = Literal[Text, "listener_id", "score", "seconds", "milliseconds", "comment", "test_id"]
 FIELDS: tuple[Field_, ...] = get_args(Field_)
-REQUIRED = ("dimension", "listener_id", "system_id", "task", "item_id", "score")
+REQUIRED: tuple[Field_, ...] = ("dimension", "listener_id", "system_id", "task", "item_id", "score")
+AUDIO: tuple[Field_, ...] = ("system_id", "task", "item_id")
+"""What names an audio where no blinded name does."""
+FormatName = Literal[
+    "table",
+    "spokeneval",
+    "webmushra",
+    "beaqlejs",
+    "reseval",
+    "p808_answers",
+    "p808_workers",
+    "p808_clips",
+    "sheet",
+    "somos",
+    "vmc24",
+]
 
 
 class Scale(Block):
@@ -138,15 +154,26 @@ class Study(Block):
     """One listening test. Paths are relative to the file itself."""
 
     test_id: str = Field(min_length=1, description="name of the test")
-    ratings: str = Field(description="CSV or parquet file, a vote a row")
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(",", description="between fields of a CSV")
-    audio: Literal["external", "own"] = Field(
-        "external", description="'own' where this project's audio was heard; needs `systems` and `items`"
+    ratings: str = Field(description="file of answers; a folder or a pattern (`answers/*.csv`): all its files")
+    format: FormatName = Field(
+        "table",
+        description="`table`: CSV or parquet, a vote a row, columns as below; or the tool whose files these are",
     )
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(",", description="between fields of a CSV")
+    manifest: str | None = Field(
+        None, description="manifest (parquet) of the exported test; it then says what each vote is about"
+    )
+    audio: Literal["external", "own"] = Field(
+        "external", description="'own', where there is a manifest: this project's audio was heard; else 'external'"
+    )
+    means_only: bool = Field(False, description="true where scores are means over listeners who are not known")
     simulated: bool = Field(False, description="true where the listeners are a model; marks every table")
     scale: Scale = Field(description="the scores that could be given")
     scales: dict[str, Scale] = Field(default_factory=dict, description="dimension -> its scale, where it has another")
-    columns: dict[Field_, str] = Field(description="field -> column of the file")
+    columns: dict[Field_, str] = Field(default_factory=dict, description="field -> column of the file")
+    wide: dict[str, str] = Field(
+        default_factory=dict, description="dimension -> column of its scores, where a row holds several"
+    )
     constants: dict[Text, str] = Field(default_factory=dict, description="field -> one value for all votes")
     names: Names | None = Field(None, description="fields that are parts of a file name")
     ignore_columns: tuple[str, ...] = Field((), description="columns that are known and not used")
@@ -154,6 +181,9 @@ class Study(Block):
         None, description="all systems there are, or a text file with one a line; votes on others are refused"
     )
     items: tuple[str, ...] | str | None = Field(None, description="the same for item_id")
+    models: dict[str, str] = Field(
+        default_factory=dict, description="system_id -> model of config.yaml, where the model has another name"
+    )
     roles: Roles = Field(default_factory=Roles, description="anchors and human recordings; the others are systems")
     screening: Screening = Field(default_factory=Screening, description="which votes are not averaged")
     seed: int = Field(0, description="of the random halves of listeners")
@@ -166,22 +196,52 @@ class Study(Block):
             return values
         return {key: str(v) if isinstance(v, int) and not isinstance(v, bool) else v for key, v in values.items()}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_by_manifest(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("manifest") is not None and "audio" not in values:
+            return {**values, "audio": "own"}
+        return values
+
+    @model_validator(mode="after")
+    def _audio_is_known(self) -> Study:
+        if self.audio == "own" and self.manifest is None:
+            raise ValueError("audio: own needs `manifest`, so that votes on unknown audio are refused")
+        if self.audio == "external" and self.manifest is not None:
+            raise ValueError("audio: what a manifest knows is this project's; take `audio` away, or `manifest`")
+        return self
+
     @model_validator(mode="after")
     def _one_origin_each(self) -> Study:
-        origins = self._origins
+        told = [*self.columns, *self.constants, *({} if self.names is None else self.names.fields)]
+        told += ["dimension", "score"] if self.wide else []
         for field in FIELDS:
-            if origins.count(field) > 1:
-                raise ValueError(f"{field}: is given more than once among columns, constants and names; keep one")
-            if field in REQUIRED and field not in origins:
-                raise ValueError(f"{field}: nothing says where it comes from; name it in columns, constants or names")
-        if "seconds" in origins and "milliseconds" in origins:
+            if told.count(field) > 1:
+                raise ValueError(f"{field}: is given more than once among columns, constants, names and wide; keep one")
+        if "seconds" in told and "milliseconds" in told:
             raise ValueError("columns: has seconds and milliseconds; keep one")
+        origins = self.origins
+        if self.means_only and "listener_id" in origins:
+            raise ValueError("means_only: listeners are known here (listener_id); take one of the two away")
+        named = self.manifest is not None and "blinded_name" in origins
+        for field in (name for name in FIELDS if name in REQUIRED):
+            free = (named and field in AUDIO) or (self.means_only and field == "listener_id")
+            if field not in origins and not free:
+                raise ValueError(f"{field}: nothing says where it comes from; {self._where_from(field)}")
         return self
+
+    def _where_from(self, field: Field_) -> str:
+        if field == "listener_id":
+            return "name its column, or say `means_only: true` where there are only means"
+        if field in AUDIO and self.manifest is not None:
+            return "name blinded_name in columns, constants or names, or all of system_id, task and item_id"
+        return "name it in columns, constants or names"
 
     @model_validator(mode="after")
     def _rules_can_be_applied(self) -> Study:
         if self.role_given and (self.roles.anchor or self.roles.human):
-            raise ValueError("roles: a column, constant or name gives the role already; keep one of the two")
+            by = "the manifest" if self.manifest is not None else "a column, constant or name"
+            raise ValueError(f"roles: {by} gives the role already; keep one of the two")
         if self.screening.too_fast is not None and not self.timed:
             raise ValueError("screening.too_fast: needs columns.seconds or columns.milliseconds")
         anchors = self.screening.anchors_failed
@@ -192,22 +252,68 @@ class Study(Block):
                     f"screening.anchors_failed: '{other[0]}' is a system under test; name it in roles.anchor or "
                     "roles.human, or take another"
                 )
-        if self.audio == "own" and (self.systems is None or self.items is None):
-            raise ValueError("audio: own needs `systems` and `items`, so that votes on unknown audio are refused")
+        single = self.screening.too_fast is not None and self.screening.too_fast.max_share is None
+        asked = [
+            rule for rule, settings in self.screening if settings is not None and not (single and rule == "too_fast")
+        ]
+        if asked and not self.knows_listeners:
+            raise ValueError(f"screening.{asked[0]}: judges listeners, and these votes do not say who gave them")
+        return self
+
+    @model_validator(mode="after")
+    def _renamed_once(self) -> Study:
+        anchors = self.screening.anchors_failed
+        bounds = () if anchors is None else (anchors.top, anchors.bottom)
+        fixed = {*self.role_of(), *(name for bound in bounds if bound is not None for name in bound.systems)}
+        for name, model in self.models.items():
+            if name in fixed:
+                raise ValueError(f"models.{name}: an anchor or a human recording is no model")
+            if list(self.models.values()).count(model) > 1:
+                raise ValueError(f"models: '{model}' is given to more than one system")
         return self
 
     @property
-    def _origins(self) -> list[str]:
-        """Fields, as often as something gives them."""
-        return [*self.columns, *self.constants, *({} if self.names is None else self.names.fields)]
+    def columns_read(self) -> dict[Field_, str]:
+        """Field -> column: what the study says, and for the rest what the format does."""
+        form = FORMATS.get(self.format)
+        if form is None:
+            return dict(self.columns)
+        other: set[str] = {*self.constants, *({} if self.names is None else self.names.fields)}
+        other |= {"dimension", "score"} if self.wide_read else set()
+        other |= {"seconds", "milliseconds"} if {"seconds", "milliseconds"} & set(self.columns) else set()
+        other |= {"listener_id"} if self.means_only else set()
+        told = dict(form.columns)
+        if self.manifest is None:
+            told |= form.audio
+        elif form.heard_as is not None and not set(AUDIO) <= {*self.columns, *other}:
+            told |= {"blinded_name": form.heard_as}
+        defaults = {field: told[field] for field in FIELDS if field in told and field not in other}
+        return defaults | dict(self.columns)
+
+    @property
+    def wide_read(self) -> dict[str, str]:
+        """Dimension -> column of its scores; empty where a row is a vote."""
+        form = FORMATS.get(self.format)
+        return dict(self.wide or ({} if form is None or "score" in self.columns else form.wide))
+
+    @property
+    def origins(self) -> set[str]:
+        """Fields that something gives."""
+        named = {} if self.names is None else self.names.fields
+        wide = ("dimension", "score") if self.wide_read else ()
+        return {*self.columns_read, *self.constants, *named, *wide}
+
+    @property
+    def knows_listeners(self) -> bool:
+        return not self.means_only and (self.format not in FORMATS or FORMATS[self.format].knows_listeners)
 
     @property
     def role_given(self) -> bool:
-        return "role" in self._origins
+        return self.manifest is not None or "role" in self.origins
 
     @property
     def timed(self) -> bool:
-        return "seconds" in self.columns or "milliseconds" in self.columns
+        return bool({"seconds", "milliseconds"} & set(self.columns_read))
 
     def scale_of(self, dimension: str) -> Scale:
         return self.scales.get(dimension, self.scale)
@@ -239,6 +345,7 @@ def read_study(path: Path) -> Study:
     return study.model_copy(
         update={
             "ratings": str(path.parent / study.ratings),
+            "manifest": None if study.manifest is None else str(path.parent / study.manifest),
             "systems": _listed(study.systems, path, "systems"),
             "items": _listed(study.items, path, "items"),
         }

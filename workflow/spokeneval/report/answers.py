@@ -141,19 +141,40 @@ def _notes(answer: TaskAnswer, inputs: ReportInputs, of_task: pl.DataFrame, foun
     ]
     if placebos:
         answer.warnings.append(f"Placebo (before the change) is off chance: {listed(placebos, 3)}.")
-    for row in cues.filter(pl.col("role") == "baseline").iter_rows(named=True):
+    for row in _baselines_off_chance(cues):
         source = "" if row["model"] == "audio" else f" of {row['model']}"
         answer.warnings.append(
             f"Without any model, '{row['evaluator']}'{source} gets {percent(row['accuracy'])} "
             f"{interval(row['low'], row['high'])}."
         )
-    if answer.is_control and any(row["low"] is not None and row["low"] > 0.5 for row in rows):
-        names = [row["model"] for row in rows if row["low"] is not None and row["low"] > 0.5]
-        answer.warnings.append(f"The join alone is heard by {listed(names)}: it explains part of the other tasks.")
-    for evaluator, kind, models in flagged_kinds(found.strata, answer.task):
+    joins = [row for row in rows if _off_chance(row["low"], row["high"])] if answer.is_control else []
+    if joins:
+        heard = [f"{row['model']} {percent(row['accuracy'])} {interval(row['low'], row['high'])}" for row in joins]
         answer.warnings.append(
-            f"Accuracy under {evaluator} depends on {kind} by more than chance for {listed(models, 3)} (see Strata)."
+            f"The join alone is off chance for {listed(heard)}: it explains part of the other tasks."
         )
+    for flagged in flagged_kinds(found.strata, answer.task):
+        high, low = (f"{percent(row['accuracy'])} where {row['stratum']}" for row in (flagged.high, flagged.low))
+        answer.warnings.append(
+            f"Accuracy under {flagged.evaluator} depends on {flagged.kind} by more than chance for "
+            f"{listed(flagged.models, 3)}: {flagged.models[0]} gets {high}, {low} (see Strata)."
+        )
+
+
+def _off_chance(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and (low > 0.5 or high < 0.5)
+
+
+def _baselines_off_chance(cues: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows of baselines among the controls that are off chance, without the mirror image of another."""
+    rows = cues.filter(pl.col("role") == "baseline").to_dicts()
+    names = {row["evaluator"] for row in rows}
+    return [
+        row
+        for row in rows
+        # `longer` and `shorter` are one cue: the one that is right is said.
+        if row["evaluator"] not in ("longer", "shorter") or row["accuracy"] > 0.5 or not {"longer", "shorter"} <= names
+    ]
 
 
 def _notes_of_judge(answer: TaskAnswer, found: ReportTables) -> None:
@@ -178,11 +199,11 @@ def _notes_of_judge(answer: TaskAnswer, found: ReportTables) -> None:
         top = row["share"] if row["high"] is None else row["high"]
         names = tuple(models.filter(pl.coalesce("low", "share") <= top)["name"])
         got = f"'{row['source']}' {percent(row['share'])} {interval(row['low'], row['high'])}".rstrip()
-        reached.setdefault(names, []).append(got)
+        if names or _off_chance(row["low"], row["high"]):
+            reached.setdefault(names, []).append(got)
     for names, baselines in reached.items():
-        if names:
-            told = f"{listed(list(names), 3)} cannot be told to do better"
-            answer.warnings.append(f"Without any model, the judge gives {listed(baselines)}: {told}.")
+        told = f"{listed(list(names), 3)} cannot be told to do better" if names else "off chance"
+        answer.warnings.append(f"Without any model, the judge gives {listed(baselines)}: {told}.")
     for row in models.filter(pl.col("n_flagged") > MOST_FLAGGED * pl.col("n_continuations")).iter_rows(named=True):
         kinds = [f"{row[f'n_{kind}']} {what}" for kind, what in _FLAGGED.items() if row[f"n_{kind}"]]
         answer.warnings.append(
@@ -196,10 +217,7 @@ _FLAGGED = {"loops": "loop", "repeats_prompt": "repeat the prompt"}
 
 def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer]) -> list[str]:
     """What this report cannot tell, in sentences."""
-    said = [
-        "Nobody has listened for this report: it holds no human ratings. What is called agreement is agreement with an "
-        "automatic judge. With ratings, the same tables are made against people."
-    ]
+    said = [_listened(found)]
     mute = {name for name, entry in inputs.models.items() if entry.vocoder is None}
     silent = [name for name in inputs.models if name in mute and name not in inputs.continuations]
     n_heard = len(inputs.models) - len(silent)
@@ -229,6 +247,17 @@ def limits(inputs: ReportInputs, found: ReportTables, answers: list[TaskAnswer])
     if len(inputs.models) == 1:
         said.append("There is one model: nothing is compared.")
     return said
+
+
+def _listened(found: ReportTables) -> str:
+    if not found.people:
+        return (
+            "Nobody has listened for this report: it holds no human ratings. What is called agreement is agreement "
+            "with an automatic judge. With ratings, the same tables are made against people."
+        )
+    if found.people.mos["simulated"].all():
+        return "Nobody has listened for this report: its ratings are simulated, and say nothing about an evaluator."
+    return "What people said holds for the systems, items and listeners of their tests, and for what was asked there."
 
 
 def failed_lines(found: ReportTables) -> list[str]:

@@ -6,14 +6,15 @@ Conventions
   differences, whole clusters at a time; two-sided; Holm over the pairs of a task. Where accuracy is averaged over
   clusters, an item weighs as much as its share of its cluster.
 - Models that share a letter cannot be told apart at 5 % after Holm; letters begin with the best model.
-- The minimal detectable difference is what would be seen in 80 % of repetitions, from the discordance observed;
-  after Holm it is taken at the strictest level (0.05 / number of pairs).
+- The minimal detectable difference is what would be seen in 80 % of repetitions, from the discordance observed and the
+  design effect of the clusters (items that go together tell less than as many independent ones); after Holm it is taken
+  at the strictest level (0.05 / number of pairs).
 """
 
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -77,24 +78,44 @@ def compare_columns(
             "model_b": models[j],
             "n_shared": int(shared.sum()),
             "n_clusters": len(np.unique(clusters[shared])),
-            **dict.fromkeys(("difference", "discordance", "p", "p_holm", "mdd", "mdd_holm", "note")),
+            **dict.fromkeys(("difference", "discordance", "p", "p_holm", "mdd", "mdd_holm", "note", "design")),
         }
         if row["n_clusters"] < 2:
             rows.append(row | {"note": "fewer than two clusters are shared: no test"})
             continue
-        d = difference[shared]
-        weighted = d * item_weights(clusters[shared], averaging)
-        test = sign_flip(weighted, clusters[shared], n_draws=inputs.settings.n_draws, seed=inputs.settings.seed)
-        row |= {
-            "difference": float(weighted.mean()),
-            "discordance": float(np.square(d).mean()),
-            "p": float(test.p),
-            "note": test.method,
-        }
-        if row["discordance"] > 0:
-            row["_design"] = design_effect(d, clusters[shared])
-        rows.append(row)
+        tested = tested_difference(
+            difference[shared], clusters[shared], averaging, inputs.settings.n_draws, inputs.settings.seed
+        )
+        rows.append(row | tested._asdict())
     return _adjusted(rows)
+
+
+class Tested(NamedTuple):
+    """Two columns of verdicts on the same items, compared."""
+
+    difference: float
+    """Mean of the differences, averaged as asked for."""
+    discordance: float
+    """Mean squared difference over the items."""
+    p: float
+    note: str
+    """Which test."""
+    design: float | None
+    """How many times the variance of `difference` exceeds that of as many independent items; None where none differ."""
+
+
+def tested_difference(
+    d: FloatArray, clusters: NDArray[np.int64], averaging: Averaging, n_draws: int, seed: int
+) -> Tested:
+    """d: (n_items,) verdict differences without NaN; clusters: (n_items,), two or more of them."""
+    weighted = d * item_weights(clusters, averaging)
+    test = sign_flip(weighted, clusters, n_draws=n_draws, seed=seed)
+    discordance = float(np.square(d).mean())
+    design = None
+    if discordance > 0:
+        # The weights of an average over clusters are part of its variance.
+        design = design_effect(weighted, clusters) * float(np.square(weighted).mean()) / discordance
+    return Tested(float(weighted.mean()), discordance, float(test.p), test.method, design)
 
 
 def letters_of(names: list[str], tests: list[tuple[str, str, float | None]]) -> dict[str, str]:
@@ -118,12 +139,14 @@ def _adjusted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     tested = [row for row in rows if row["p"] is not None]
     for row, p in zip(tested, holm([row["p"] for row in tested]) if tested else [], strict=True):
         row["p_holm"] = float(p)
-        design = row.pop("_design", 0.0)
-        if design > 0:
+        design = row["design"]
+        if design:
             for name, level in (("mdd", ALPHA), ("mdd_holm", ALPHA / len(tested))):
                 row[name] = minimal_detectable_difference(
                     row["discordance"], row["n_shared"], alpha=level, effect_of_design=design
                 )
+    for row in rows:
+        del row["design"]
     return rows
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from spokeneval.errors import ArtefactError
+from spokeneval.report.people.console import HEADER as PEOPLE_HEADER
+from spokeneval.report.people.console import people_rows
 from spokeneval.report.schemas import ACCURACY, AGREEMENT, TIMINGS
 from spokeneval.report.schemas_judges import JUDGES
 from spokeneval.report.text import coefficient, count, evaluator_name, interval, percent, seconds
@@ -38,6 +40,7 @@ def console_summary(folder: Path) -> str:
     blocks.append(_accuracy(table("accuracy", ACCURACY), list(results["models"])))
     blocks.append(_judges(table("judges", JUDGES)))
     blocks.append(_agreement(table("agreement", AGREEMENT)))
+    blocks += [f"{title}\n{columns(PEOPLE_HEADER, rows)}\n{below}" for title, rows, below in people_rows(folder)]
     blocks.append(_timings(table("timings", TIMINGS)))
     n_failed = results["n_failed_rows"]
     # Reports of earlier versions do not say how many items.

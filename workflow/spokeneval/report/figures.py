@@ -28,7 +28,9 @@ def model_colour(models: list[str]) -> alt.Color:
 
 
 def model_shape(models: list[str]) -> alt.Shape:
-    return alt.Shape("model:N", sort=models, scale=alt.Scale(domain=models, range=cycle(SHAPES, models)), title="model")
+    # One step further in each round of colours, so that no two of 64 models are drawn alike.
+    shapes = [SHAPES[(i + i // len(PALETTE)) % len(SHAPES)] for i in range(len(models))]
+    return alt.Shape("model:N", sort=models, scale=alt.Scale(domain=models, range=shapes), title="model")
 
 
 def cycle(values: list[str], models: list[str]) -> list[str]:

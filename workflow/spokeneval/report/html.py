@@ -13,6 +13,7 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from spokeneval.html_text import json_in_html
 from spokeneval.report import text
 from spokeneval.report.agreement import TITLE as AGREEMENT_TITLE
 from spokeneval.report.answers import answer_curves, failed_lines, limits, task_answers
@@ -20,11 +21,13 @@ from spokeneval.report.content import content_view
 from spokeneval.report.gap import gap_rows
 from spokeneval.report.groups import group_rows
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.inspector import Inspector
 from spokeneval.report.judge_view import judge_values
 from spokeneval.report.judges import chosen_judges, ranking_judges
 from spokeneval.report.latency import latency_rows
 from spokeneval.report.listening import Listening
 from spokeneval.report.panels import controls, other_conventions, published_panels, switched_panels
+from spokeneval.report.people.view import people_view
 from spokeneval.report.provenance import provenance_view
 from spokeneval.report.published_rows import published_notes
 from spokeneval.report.rendering import Figure
@@ -40,10 +43,10 @@ MOST_TESTS, MOST_COMPARISONS = 200, 600
 """Rows of the page's tables of strata and of pairs of models; all of them are in tables/."""
 
 
-def render_template(name: str, **values: Any) -> str:
-    """Fill a template of the report; text is escaped."""
+def render_template(name: str, folder: Path = TEMPLATES, /, **values: Any) -> str:
+    """Fill a template of the report, or of another folder; text is escaped."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -77,6 +80,7 @@ def report_page(
     found: ReportTables,
     figures: dict[str, Figure],
     heard: Listening,
+    inspected: Inspector,
     reductions: dict[str, Any],
 ) -> str:
     """The whole report.html."""
@@ -119,6 +123,7 @@ def report_page(
         **judge_values(inputs, found, tasks),
         agreement_title=AGREEMENT_TITLE,
         agreement=_agreement(found.agreement),
+        people=people_view(inputs, found.people, found.judges, reductions),
         failures=found.failures.to_dicts(),
         timings=_timings(found.timings),
         latencies=latency_rows(found.latency),
@@ -126,6 +131,9 @@ def report_page(
         provenance=provenance_view(found.provenance),
         figures=figures,
         listening=heard,
+        inspector=inspected,
+        inspector_json=json_in_html(inspected.data),
+        inspector_script=Markup((TEMPLATES / "inspector.js").read_text(encoding="utf-8")),
         reductions=reductions,
         headline_signature=" | ".join(signature(inputs, reductions, cell) for cell in cells),
         control_signature=signature(

@@ -53,6 +53,8 @@ class JudgeEntry:
     trivial: bool = False
     """True where it hears level or spectrum only: if it qualifies, channel cues solve the task."""
     crop_s: float | None = None
+    higher_is_better: bool = True
+    """False: the numbers of a naturalness judge count the other way, and are turned round where they are correlated."""
 
     @property
     def compares(self) -> bool:
@@ -98,6 +100,8 @@ class StudyTables:
 @dataclass(frozen=True)
 class ReportSettings:
     n_listen_items: int = 4
+    n_disagreed_items: int = 4
+    """Items with players because judge, models and evaluators disagree on them most."""
     audio_budget_mb: float = 10.0
     """Megabytes (1e6 bytes, as embedded) of audio in the page; what does not fit is left out, and counted."""
     seed: int = 0

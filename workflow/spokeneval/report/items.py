@@ -27,11 +27,15 @@ def read_judging(inputs: ReportInputs) -> pl.DataFrame:
 
 
 def items_long(pairs: pl.DataFrame, scores: pl.DataFrame, judging: pl.DataFrame) -> pl.DataFrame:
-    """Likelihood evaluators, controls and model judgements as one table in the schema ITEMS_LONG."""
+    """Likelihood evaluators, controls and model judgements as one table in the schema ITEMS_LONG.
+
+    The columns of votes are still null: `people.items_mos` fills them in.
+    """
     clusters = pairs.select("task", "item_id", "cluster")
     likelihood = scores.with_columns(
         margin=pl.col("score_negative") - pl.col("score_positive"),
         sample_index=pl.lit(0, pl.Int16),
+        flags=pl.lit(None, pl.List(pl.String)),
     )
     judged = judging.filter((pl.col("source") == "model") & (pl.col("name") != "")).select(
         pl.col("name").alias("model"),
@@ -52,7 +56,16 @@ def items_long(pairs: pl.DataFrame, scores: pl.DataFrame, judging: pl.DataFrame)
         pl.col("margin").cast(pl.Float64),
         "status",
         "reason",
+        "flags",
+    )
+    no_votes = (
+        pl.lit(None, pl.Float64).alias("mos"),
+        pl.lit(None, pl.Int64).alias("n_votes"),
+        *(pl.lit(None, pl.String).alias(name) for name in ("mos_test_id", "mos_dimension")),
     )
     names = ITEMS_LONG.arrow.names
-    both = [frame.join(clusters, on=["task", "item_id"], how="left").select(names) for frame in (likelihood, judged)]
+    both = [
+        frame.join(clusters, on=["task", "item_id"], how="left").with_columns(*no_votes).select(names)
+        for frame in (likelihood, judged)
+    ]
     return pl.concat(both)

@@ -3,6 +3,7 @@
 Conventions
 -----------
 - Items are drawn by a seed, task by task in turn, among those that did not fail: never picked for what models did.
+  Behind them, and marked, come the items that judge, models and evaluators disagree on most (`disagreement`).
 - Audio is embedded as the FLAC that the tables hold (a model's continuation without its prompt), item by item
   until the budget is spent; what is left out is counted and said.
 - Under a continuation stand its status, its flags, and what the judge of the task said of it, so that one can listen
@@ -26,7 +27,9 @@ from markupsafe import Markup
 from spokeneval import tables
 from spokeneval.audio import decode_flac
 from spokeneval.report import drawings
+from spokeneval.report.disagreement import Disagreement, most_disagreed
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.spectrogram import spectrogram_uri
 
 if TYPE_CHECKING:
     from spokeneval.report.content import Transcript
@@ -48,6 +51,8 @@ class Player:
     """Of a continuation: status, flags and the judge's verdict."""
     said: tuple[Transcript, ...] = ()
     """What transcribers wrote of it (`report.content`)."""
+    spectrogram: str | None = None
+    """data: URI of a log-mel picture"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class HeardItem:
     """Prompt, positive, negative."""
     continuations: list[Player]
     traces: list[Trace]
+    picked: bool = False
+    """True where it is shown because judge, models and evaluators disagree on it; else drawn by the seed."""
 
 
 @dataclass
@@ -106,7 +113,8 @@ def _player(title: str, flac: bytes, budget: _Budget, cut: int | None = None) ->
     samples, rate = decode_flac(flac)
     uri = budget.uri(flac)
     reason = None if uri else "left out: the page's audio budget is spent"
-    return Player(title, uri, len(samples) / rate, drawings.waveform(samples, cut), reason)
+    wave = drawings.waveform(samples, cut)
+    return Player(title, uri, len(samples) / rate, wave, reason, spectrogram=spectrogram_uri(samples, rate))
 
 
 def _audio(path: Path, clip_ids: set[str], columns: list[str]) -> dict[str, dict[str, object]]:
@@ -125,15 +133,21 @@ def listening(
     times: dict[str, pl.DataFrame],
     heard_rows: pl.DataFrame,
     judges: dict[str, str],
+    disagreed: Disagreement,
 ) -> Listening:
     """The players and traces of the page.
 
-    times: model -> `positions.unit_times` of it; heard_rows: see `heard.heard_rows`; judges: task -> its judge.
+    times: model -> `positions.unit_times` of it; heard_rows: see `heard.heard_rows`; judges: task -> its judge;
+    disagreed: how much is disagreed on each item.
     """
     settings = inputs.settings
-    chosen = choose_items(pairs, settings.n_listen_items, settings.seed)
-    if chosen.is_empty():
+    drawn = choose_items(pairs, settings.n_listen_items, settings.seed)
+    if drawn.is_empty():
         return Listening()
+    playable = pairs.filter((pl.col("status") == tables.OK) & pl.col("prompt").is_not_null())
+    left = disagreed.measures.join(playable.select("task", "item_id"), on=["task", "item_id"], how="semi")
+    picked = most_disagreed(left, settings.n_disagreed_items, without=drawn)
+    chosen = pl.concat([drawn, picked.join(pairs, on=["task", "item_id"]).select(drawn.columns)])
     tables.read_metadata(inputs.clips, tables.CLIPS)
     roles = ("prompt", "positive", "negative")
     clips = _audio(inputs.clips, {clip for role in roles for clip in chosen[role].drop_nulls()}, ["clip_id", "audio"])
@@ -183,6 +197,7 @@ def listening(
                 players,
                 continuations,
                 [trace for trace in traces if trace is not None],
+                len(found.items) >= len(drawn),
             )
         )
         found.n_players += sum(player.uri is not None for player in [*players, *continuations])

@@ -19,11 +19,13 @@ from spokeneval.report.accuracy import accuracy_table, read_scores
 from spokeneval.report.agreement import agreement_table
 from spokeneval.report.comparisons import comparisons_table, with_letters
 from spokeneval.report.content import content_table, split_judging, with_transcripts
+from spokeneval.report.disagreement import item_disagreement
 from spokeneval.report.failures import failures_table, n_failed_items, n_failed_rows
 from spokeneval.report.gap import gap_table
 from spokeneval.report.groups import groups_table
 from spokeneval.report.heard import heard_rows, model_judging_table, samples_table
 from spokeneval.report.inputs import ReportInputs
+from spokeneval.report.inspector import inspector
 from spokeneval.report.items import items_long, read_judging
 from spokeneval.report.judges import Panel, chosen_judges
 from spokeneval.report.latency import latency_table
@@ -32,11 +34,14 @@ from spokeneval.report.learning import learning_tables
 from spokeneval.report.listening import listening
 from spokeneval.report.model_cards import model_cards
 from spokeneval.report.page_figures import page_figures
+from spokeneval.report.people.items_mos import with_mos
+from spokeneval.report.people.tables import people_tables
 from spokeneval.report.provenance import provenance_table
 from spokeneval.report.ranking import with_ranking
 from spokeneval.report.report_tables import ReportTables
 from spokeneval.report.results_json import results
 from spokeneval.report.schemas import ITEMS_LONG, TIMINGS
+from spokeneval.report.schemas_people import ITEMS_MOS
 from spokeneval.report.schemas_time import PROFILE
 from spokeneval.report.signature import conventions
 from spokeneval.report.strata import strata_table
@@ -72,13 +77,18 @@ def make_report(inputs: ReportInputs, folder: Path, identity: str) -> ReportSumm
         with atomic_path(folder / "tables" / f"{name}.csv") as temporary:
             frame.write_csv(temporary)
     write_table(folder / "items_long.parquet", found.items, ITEMS_LONG, identity)
+    if found.people:
+        write_table(folder / "items_mos.parquet", found.people.items, ITEMS_MOS, identity)
     drawn = page_figures(inputs, found, folder / "figures")
-    played = listening(inputs, pairs, times, found.heard, chosen_judges(found.judges))
+    judges = chosen_judges(found.judges)
+    measured = item_disagreement(inputs, found.items, found.accuracy, judges)
+    played = listening(inputs, pairs, times, found.heard, judges, measured)
     heard = with_transcripts(played, found.said)
+    inspected = inspector(inputs, pairs, found.items, measured, times, judges, heard)
     reductions = conventions(inputs)
     _write_texts(folder / "tables", latex_tables(inputs, found, reductions))
     _write_texts(folder / "model_cards", model_cards(inputs, found, reductions))
-    page = html.report_page(inputs, pairs, found, drawn, heard, reductions)
+    page = html.report_page(inputs, pairs, found, drawn, heard, inspected, reductions)
     with atomic_path(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     n_failed = n_failed_rows(found.failures)
@@ -112,6 +122,7 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
     judges = panel.table()
     heard = heard_rows(inputs, panel.with_combined(judging))
     model_judging = with_ranking(inputs, pairs, heard, model_judging_table(inputs, pairs, heard), panel)
+    people = people_tables(inputs, pairs, scores, heard, model_judging, judges)
     empty = pl.DataFrame(pl.from_arrow(PROFILE.empty()))
     effects = {n: positions.binned_effects(inputs.likelihood[n], frame, pairs) for n, frame in times.items()}
     profile = [positions.profile_rows(inputs, name, of_tasks) for name, of_tasks in effects.items()]
@@ -131,13 +142,14 @@ def _tables(inputs: ReportInputs, pairs: pl.DataFrame, times: dict[str, pl.DataF
         pl.concat([empty, *profile]),
         latency_table(inputs, effects),
         provenance_table(inputs.provenance, pairs["task"].unique(maintain_order=True).to_list()),
-        items_long(pairs, scores, judging),
+        with_mos(items_long(pairs, scores, judging), people.items, people.test_ids),
         strata_table(inputs, pairs, scores),
         groups_table(inputs, pairs, scores),
         gap_table(inputs, pairs, scores, accuracy),
         *learning_tables(inputs, pairs, scores),
         panel.notes,
         heard,
+        people,
         len(pairs),
         n_failed_items(inputs, pairs, scores, everything),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from spokeneval.report import figures, figures_of_groups, figures_of_judges, figures_of_ranks
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.judges import chosen_judges, ranking_judges
+from spokeneval.report.people.figures import people_figures
 from spokeneval.report.rendering import Figure, render
 from spokeneval.report.report_tables import ReportTables
 
@@ -58,6 +59,7 @@ def page_figures(inputs: ReportInputs, found: ReportTables, folder: Path) -> dic
             )
             for name, chart in figures_of_groups.learning_curves(found.learning).items()
         },
+        **people_figures(inputs, found.people, models),
     }
     return {
         name: render(name, chart, alt_text, folder) for name, (chart, alt_text) in drawings.items() if chart is not None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from spokeneval.report.people.tables import PeopleTables
 from spokeneval.report.schemas import (
     ACCURACY,
     AGREEMENT,
@@ -54,6 +55,8 @@ class ReportTables:
     """task -> why no judge was chosen for it"""
     heard: pl.DataFrame
     """The judging rows behind `model_judging`, one per item and sample."""
+    people: PeopleTables
+    """What people said in listening tests, and which evaluators agree with it."""
     n_items: int
     n_failed_items: int
     """Items with at least one failed row."""
@@ -79,4 +82,5 @@ class ReportTables:
             "gap": (self.gap, GAP),
             "learning": (self.learning, LEARNING),
             "best_steps": (self.best_steps, BEST_STEPS),
+            **self.people.named(),
         }

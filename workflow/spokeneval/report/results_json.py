@@ -46,4 +46,5 @@ def results(inputs: ReportInputs, found: ReportTables, reductions: dict[str, Any
         "latency": found.latency.to_dicts(),
         "trained_on": found.provenance.to_dicts(),
         "provenance": asdict(inputs.provenance),
+        **found.people.results(),
     }

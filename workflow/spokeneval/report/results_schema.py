@@ -18,6 +18,13 @@ from spokeneval.report.results_json import RESULTS_VERSION
 from spokeneval.report.schemas import ACCURACY, AGREEMENT, BEST_STEPS, GAP
 from spokeneval.report.schemas_content import CONTENT
 from spokeneval.report.schemas_judges import JUDGES, JUDGES_BY_CODEC, MODEL_JUDGING
+from spokeneval.report.schemas_people import (
+    EVALUATOR_CHOICE,
+    EVALUATOR_DIFFERENCES,
+    PEOPLE,
+    PEOPLE_LISTENERS,
+    PEOPLE_MOS,
+)
 from spokeneval.report.schemas_provenance import PROVENANCE
 from spokeneval.report.schemas_time import LATENCY
 from spokeneval.table_schema import TableSchema
@@ -82,6 +89,11 @@ def results_schema() -> str:
         "agreement": rows(AGREEMENT, "tables/agreement, primary evaluators under the chosen judges"),
         "latency": rows(LATENCY, "tables/latency"),
         "trained_on": rows(PROVENANCE, "tables/provenance"),
+        "people": rows(PEOPLE, "tables/people, the primary evaluators; empty without a listening test"),
+        "people_mos": rows(PEOPLE_MOS, "tables/people_mos"),
+        "people_listeners": rows(PEOPLE_LISTENERS, "tables/people_listeners"),
+        "people_differences": rows(EVALUATOR_DIFFERENCES, "tables/people_differences, the primary family"),
+        "people_choice": rows(EVALUATOR_CHOICE, "tables/people_choice"),
         "provenance": {**entry(Provenance), "description": "what is said of training, licences and versions"},
     }
     schema = {

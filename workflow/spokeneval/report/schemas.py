@@ -263,7 +263,7 @@ TIMINGS = TableSchema(
 
 ITEMS_LONG = TableSchema(
     "items_long",
-    1,
+    2,
     ("model", "task", "item_id", *CELL, "sample_index"),
     "Every score of every item: likelihood evaluators, controls and judges, in one long table.",
     (
@@ -283,6 +283,16 @@ ITEMS_LONG = TableSchema(
         real("margin", "how clearly the right clip won: > 0 is right, in the units of the scores"),
         text("status", "ok or failed"),
         text("reason", "why it failed"),
+        Column(
+            "flags",
+            pa.list_(pa.string()),
+            "'loops', 'repeats_prompt' of the continuation that a judge heard; null for likelihoods, and where nobody "
+            "looked",
+        ),
+        real("mos", "mean of people's votes that count, of one question (see items_mos for all); null without a vote"),
+        Column("n_votes", pa.int64(), "votes of `mos`"),
+        text("mos_test_id", "listening test of `mos`: one for each task"),
+        text("mos_dimension", "what was asked there"),
     ),
 )
 

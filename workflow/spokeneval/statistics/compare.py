@@ -25,10 +25,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from spokeneval.errors import SpokenevalError
-from spokeneval.statistics.correlation import MIN_SYSTEMS, is_constant, pair_signs, ranks
+from spokeneval.statistics.correlation import MIN_SYSTEMS, Coefficient, is_constant, unit_vectors
 from spokeneval.statistics.intervals import N_DRAWS, FloatArray
 
-Coefficient = Literal["pearson", "spearman", "kendall"]
 Alternative = Literal["greater", "two-sided"]
 
 _SLACK = 1e-10
@@ -120,7 +119,7 @@ def permute_both(
         reason = f"{', '.join(constant)}: the same for all systems" if constant else what
         return PermutedDifference(math.nan, math.nan, math.nan, math.nan, n_systems, "none", reason)
     first, second = (np.stack([(v - v.mean()) / v.std() for v in side]) for side in blocks[:2])
-    goal = _embed(blocks[2], coefficient)
+    goal = unit_vectors(blocks[2], coefficient)
     # system of each column of a block
     owner = np.arange(n_systems) if within_task else np.repeat(np.arange(n_systems), x.shape[1])
     exact = 2**n_systems <= n_draws
@@ -129,15 +128,15 @@ def permute_both(
         swaps = ((np.arange(2**n_systems)[:, None] >> np.arange(n_systems)) & 1).astype(bool)
     else:
         swaps = rng.integers(0, 2, size=(n_draws, n_systems)).astype(bool)
-    before = [float((_embed(side, coefficient) * goal).sum(axis=-1).mean()) for side in (first, second)]
+    before = [float((unit_vectors(side, coefficient) * goal).sum(axis=-1).mean()) for side in (first, second)]
     observed = before[0] - before[1]
     size = goal.size * 2
     parts = []
     for start in range(0, len(swaps), max(1, _ENTRIES_AT_ONCE // size)):
         swap = swaps[start : start + max(1, _ENTRIES_AT_ONCE // size)][:, None, owner]
         with np.errstate(invalid="ignore", divide="ignore"):
-            ra = (_embed(np.where(swap, second, first), coefficient) * goal).sum(axis=-1).mean(axis=-1)
-            rb = (_embed(np.where(swap, first, second), coefficient) * goal).sum(axis=-1).mean(axis=-1)
+            ra = (unit_vectors(np.where(swap, second, first), coefficient) * goal).sum(axis=-1).mean(axis=-1)
+            rb = (unit_vectors(np.where(swap, first, second), coefficient) * goal).sum(axis=-1).mean(axis=-1)
         parts.append(ra - rb)
     null = np.concatenate(parts)
     # a permutation without a coefficient (NaN) counts against the evaluators
@@ -178,13 +177,13 @@ def max_statistic(
         return MaxStatistic(nothing, nothing.copy(), math.nan, n, "none", reason)
     exact = math.factorial(n) <= n_draws
     orders = _orders(n, n_draws, exact, np.random.default_rng(seed))
-    sides = _embed(flat[live], coefficient)
-    observed = sides @ _embed(y.reshape(1, -1), coefficient)[0]
+    sides = unit_vectors(flat[live], coefficient)
+    observed = sides @ unit_vectors(y.reshape(1, -1), coefficient)[0]
     best = []
     at_once = max(1, _ENTRIES_AT_ONCE // (sides.shape[1] * 2))
     for start in range(0, len(orders), at_once):
         shuffled = y[orders[start : start + at_once]].reshape(-1, y.size)
-        null = _embed(shuffled, coefficient) @ sides.T
+        null = unit_vectors(shuffled, coefficient) @ sides.T
         best.append((np.abs(null) if alternative == "two-sided" else null).max(axis=1))
     highest = np.sort(np.concatenate(best))
     seen = np.abs(observed) if alternative == "two-sided" else observed
@@ -216,18 +215,3 @@ def _cells(values: ArrayLike, name: str) -> FloatArray:
 def _blocks(cells: FloatArray, within_task: bool) -> FloatArray:
     """(n_blocks, n_values) that a coefficient is taken over: one row a task, or one row of all cells."""
     return cells.T if within_task else cells.reshape(1, -1)
-
-
-def _embed(values: FloatArray, coefficient: Coefficient) -> FloatArray:
-    """Unit vectors along the last axis whose dot product is the coefficient; NaN where there is none."""
-    if coefficient == "kendall":
-        signs = pair_signs(values)
-        vectors = signs.reshape(*signs.shape[:-2], -1).astype(np.float64)
-    elif coefficient in ("pearson", "spearman"):
-        vectors = ranks(values) if coefficient == "spearman" else values
-        vectors = vectors - vectors.mean(axis=-1, keepdims=True)
-    else:
-        raise SpokenevalError(f"coefficient: expected pearson, spearman or kendall, got '{coefficient}'")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unit: FloatArray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return unit

@@ -20,12 +20,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spokeneval.errors import SpokenevalError
 from spokeneval.statistics.intervals import FloatArray, finite_vector, normal_quantile
+
+Coefficient = Literal["pearson", "spearman", "kendall"]
 
 MIN_SYSTEMS = 3
 MIN_SYSTEMS_INTERVAL = 5
@@ -92,6 +95,21 @@ def ranks(values: FloatArray) -> FloatArray:
     """Ranks 1 .. n along the last axis, ties share their mean rank."""
     n = values.shape[-1]
     return np.asarray((n + 1) / 2 + pair_signs(values).sum(axis=-1, dtype=np.int64) / 2, dtype=np.float64)
+
+
+def unit_vectors(values: FloatArray, coefficient: Coefficient) -> FloatArray:
+    """Unit vectors along the last axis whose dot product is the coefficient; NaN where there is none."""
+    if coefficient == "kendall":
+        signs = pair_signs(values)
+        vectors = signs.reshape(*signs.shape[:-2], -1).astype(np.float64)
+    elif coefficient in ("pearson", "spearman"):
+        vectors = ranks(values) if coefficient == "spearman" else values
+        vectors = vectors - vectors.mean(axis=-1, keepdims=True)
+    else:
+        raise SpokenevalError(f"coefficient: expected pearson, spearman or kendall, got '{coefficient}'")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit: FloatArray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return unit
 
 
 def pearson_r(a: FloatArray, b: FloatArray) -> float:

@@ -1,0 +1,3 @@
+from job import run
+
+run(snakemake, "listening_test")  # noqa: F821

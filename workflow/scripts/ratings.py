@@ -1,0 +1,3 @@
+from job import run
+
+run(snakemake, "ratings")  # noqa: F821
