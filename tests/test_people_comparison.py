@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import polars as pl
 import pytest
 from people_simulation import as_own, one, people_of, planted, votes_on, with_study
 from report_simulation import judging_row, read_pairs, simulate, simulate_verdicts, write_judging
+from scipy import stats
 
 from spokeneval.report.inputs import JudgeEntry, ReportInputs
 from spokeneval.report.people.answer import verdicts
 from spokeneval.report.people.tables import PeopleTables
+from spokeneval.statistics.choice import choose_out_of_fold
 from spokeneval.statistics.compare import max_statistic, permute_both, williams
 from spokeneval.statistics.paired import holm
+from spokeneval.statistics.power import williams_power
 
 SYSTEMS = "abcdefghi"
 TASKS = ("one", "two")
@@ -142,16 +146,16 @@ MARGINS = {"a": [0.4, 0.3, -0.2, None], "b": [0.1, -0.4, 0.2, 0.3], "c": [-0.1, 
 SCORES = {"a": [5, 2, 1, 4], "b": [4, 5, 3, 4], "c": [2, 4, 1, 1]}
 
 
-def judged(folder: Path, **more: Any) -> ReportInputs:
-    verdicts_of = {name: {("one", "global"): [1.0, 0.0, 1.0, 0.0]} for name in MARGINS}
+def judged(folder: Path, margins: dict[str, list[float | None]] = MARGINS, **more: Any) -> ReportInputs:
+    verdicts_of = {name: {("one", "global"): [1.0, 0.0, 1.0, 0.0]} for name in margins}
     inputs = simulate_verdicts(folder / "in", verdicts_of, clusters=["p", "q", "r", "s"])
     pairs = read_pairs(inputs).to_dicts()
     judging = {}
-    for name, margins in MARGINS.items():
+    for name, of_system in margins.items():
         rows = [
             judging_row(item, "model", margin)
             | ({} if margin is not None else {"audio_status": "silent", "verdict": 0.0, "status": "ok"})
-            for item, margin in zip(pairs, margins, strict=True)
+            for item, margin in zip(pairs, of_system, strict=True)
         ]
         judging[name, "ear"] = write_judging(folder / f"{name}.parquet", rows)
     votes = pl.DataFrame(
@@ -209,3 +213,74 @@ def test_points_are_the_means_that_are_correlated(tmp_path_factory: pytest.TempP
     assert points.sort("system_id")["mos"].to_list() == pytest.approx(means["mos"].to_list())
     assert points.sort("system_id")["mos_low"].to_list() == pytest.approx(means["low"].to_list())
     assert (points["x_low"] < points["x"]).all()
+
+
+def test_what_would_tell_two_evaluators_apart_is_said_at_system_level(tmp_path: Path) -> None:
+    """With exact means (no noise of votes or items is known to matter) systems are what is missing."""
+    noisy = [0.2, 0.15, 0.4, 0.35, 0.6, 0.5, 0.8, 0.65, 0.85]
+    inputs, _ = planted_verdicts(tmp_path, {"global": RANDOM, "continuation": noisy}, MOS)
+    found = people_of(inputs)
+    row = one(found.differences, level="system")
+    x, z = (np.array([round(40 * s) / 40 for s in side]) for side in (RANDOM, noisy))
+    r_a, r_b, r_ab = np.corrcoef(x, MOS)[0, 1], np.corrcoef(z, MOS)[0, 1], np.corrcoef(x, z)[0, 1]
+    assert row["power"] == pytest.approx(williams_power(r_a, r_b, r_ab, 9), abs=1e-9)
+    if row["n_systems_needed"] > 4:
+        assert williams_power(r_a, r_b, r_ab, row["n_systems_needed"]) >= 0.8
+        assert williams_power(r_a, r_b, r_ab, row["n_systems_needed"] - 1) < 0.8
+    assert f"{row['power']:.0%} of studies" in row["power_in_words"]
+    assert one(found.differences, level=WITHIN)["power"] is None
+
+
+def test_choosing_and_combining_are_judged_on_left_out_systems(tmp_path: Path) -> None:
+    inputs, _ = planted_verdicts(tmp_path, {"global": GOOD, "continuation": RANDOM}, MOS)
+    models = {name: replace(entry, family="xy"[k % 2]) for k, (name, entry) in enumerate(inputs.models.items())}
+    found = people_of(replace(inputs, models=models))
+    assert set(found.choice.select("among", "left_out").unique().rows()) == {
+        ("primary family", "system"),
+        ("primary family", "family"),
+    }
+    x = np.stack([np.column_stack([GOOD, GOOD]), np.column_stack([[round(40 * s) / 40 for s in RANDOM]] * 2)])
+    y = np.column_stack([MOS, MOS])
+    for left_out, groups in (("system", None), ("family", [entry.family for entry in models.values()])):
+        expected = choose_out_of_fold(x, y, ["global", "continuation"], groups, 0, 500)
+        for chosen in expected.methods:
+            row = one(found.choice, left_out=left_out, method=chosen.method)
+            assert row["accuracy"] == pytest.approx(chosen.accuracy)
+            assert json.loads(row["weights"]) == pytest.approx(chosen.weights)
+            assert row["n_pairs"] == expected.n_pairs
+            assert (row["verdict"] is None) == (chosen.method == "best")
+    assert one(found.choice, left_out="system", method="best")["accuracy"] == 1.0
+
+
+def test_prompt_by_prompt_by_hand(tmp_path: Path) -> None:
+    """Margins as they are, over the systems of a prompt; one prompt has two systems with a margin, and drops."""
+    found = people_of(judged(tmp_path)).people
+    row = one(found, evaluator="judge:ear", level="item", value="margin")
+    by_prompt = []
+    for k in range(3):
+        x, y = ([side[name][k] for name in "abc"] for side in (MARGINS, SCORES))
+        by_prompt.append(
+            (stats.pearsonr(x, y).statistic, stats.spearmanr(x, y).statistic, stats.kendalltau(x, y).statistic)
+        )
+    for coefficient, values in zip(("pearson", "spearman", "kendall"), zip(*by_prompt, strict=True), strict=True):
+        assert row[coefficient] == pytest.approx(np.mean(values), abs=1e-6)
+    assert row["n_items"] == 3
+    assert "1 prompt dropped: fewer than three systems have both sides" in row["note"]
+
+
+def test_ranks_within_the_model_do_not_see_which_model_is_better(tmp_path: Path) -> None:
+    """Adding to all margins of a model, or scaling them, changes nothing: tokenizers have no common scale."""
+    first = one(people_of(judged(tmp_path / "a")).people, evaluator="judge:ear", level="item", value="margin_rank")
+    ranks = {name: stats.rankdata([m for m in of if m is not None]) for name, of in MARGINS.items()}
+    mos = {name: stats.rankdata(of[: len(ranks[name])]) for name, of in SCORES.items()}
+    shares = {name: ((ranks[name] - 0.5) / len(ranks[name]), (mos[name] - 0.5) / len(ranks[name])) for name in "abc"}
+    expected = [
+        stats.pearsonr([shares[n][0][k] for n in "abc"], [shares[n][1][k] for n in "abc"]).statistic for k in range(3)
+    ]
+    assert first["pearson"] == pytest.approx(np.mean(expected), abs=1e-9)
+    scaled = {name: [None if m is None else 0.1 * m + k for m in of] for k, (name, of) in enumerate(MARGINS.items())}
+    people = people_of(judged(tmp_path / "b", margins=scaled)).people
+    second = one(people, evaluator="judge:ear", level="item", value="margin_rank")
+    assert second["pearson"] == pytest.approx(first["pearson"], abs=1e-9)
+    as_it_is = one(people, evaluator="judge:ear", level="item", value="margin")
+    assert as_it_is["pearson"] != pytest.approx(first["pearson"], abs=1e-3)

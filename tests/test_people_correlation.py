@@ -171,6 +171,9 @@ def test_a_metric_that_is_the_mos_gives_1_and_turned_round_minus_1(inputs: Repor
                 assert row[coefficient] == pytest.approx(expected, abs=1e-6), (name, row["level"], coefficient)
             assert row["pairwise_accuracy"] == pytest.approx((1 + expected) / 2)
             assert row["higher_is_better"] is higher
+        item = one(rows, level="item")
+        assert item["pearson"] == pytest.approx(expected, abs=1e-6)
+        assert item["n_items"] > 100
 
 
 def test_all_tied_is_null_with_a_reason(inputs: ReportInputs, tmp_path: Path) -> None:

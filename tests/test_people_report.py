@@ -70,9 +70,9 @@ def test_the_page_says_which_evaluator_and_that_nobody_voted(made: Path) -> None
         assert "SIMULATED" in table, caption[:80]
     assert "mismatched (anchor)" in people
     assert "reference (human)" in people
-    page = Page(text)
-    assert len(page.ids) == len(set(page.ids))
-    assert all(value.startswith("data:") for value in page.loaded)
+    ids = Page(text).ids
+    assert len(ids) == len(set(ids))
+    assert all(value.startswith("data:") for value in Page(people).loaded)
 
 
 def test_figures_say_that_listeners_are_simulated(made: Path) -> None:
@@ -84,6 +84,14 @@ def test_figures_say_that_listeners_are_simulated(made: Path) -> None:
         assert "simulated" in json.dumps(spec["spec"])
 
 
+def test_latex_tables_name_the_study_and_that_it_is_simulated(made: Path) -> None:
+    for name, words in (("people_1", "localized 0.2 s"), ("people_mos_1", "reference (human)")):
+        text = (made / "tables" / f"{name}.tex").read_text()
+        assert words in text
+        assert "SIMULATED" in text.partition("\\caption")[2].partition("\\label")[0]
+    assert (made / "tables" / "people_mos_1.tex").read_text().count("\\midrule") == 2
+
+
 def test_without_ratings_the_report_is_as_it_was(inputs: ReportInputs, tmp_path: Path) -> None:
     make_report(replace(inputs, studies={}), tmp_path, "x")
     text = (tmp_path / "report.html").read_text()
@@ -93,7 +101,7 @@ def test_without_ratings_the_report_is_as_it_was(inputs: ReportInputs, tmp_path:
     assert not list((tmp_path / "tables").glob("people*"))
     assert not (tmp_path / "items_mos.parquet").exists()
     results = json.loads((tmp_path / "results.json").read_text())
-    assert results["people"] == results["people_mos"] == results["people_differences"] == []
+    assert results["people"] == results["people_mos"] == results["people_differences"] == results["people_choice"] == []
     assert read_table(tmp_path / "items_long.parquet", ITEMS_LONG)["mos"].null_count() > 0
 
 
@@ -103,7 +111,8 @@ def test_results_json_holds_the_primary_family_and_means(made: Path) -> None:
     assert all(row["primary"] and row["simulated"] for row in results["people"])
     assert {row["level"] for row in results["people"]} >= {"system", "task", "system_task_pooled", "system_task_within"}
     assert {row["role"] for row in results["people_mos"]} == {"system", "anchor", "human"}
-    assert all(row["primary"] for row in results["people_differences"])
+    assert {row["level"] for row in results["people_differences"]} == {"system", "system_task_within"}
+    assert {row["method"] for row in results["people_choice"]} == {"best", "ridge", "non_negative"}
 
 
 def test_console_names_the_best_first_and_fits(made: Path) -> None:
@@ -122,8 +131,9 @@ def test_text_of_a_study_is_escaped(tmp_path: Path) -> None:
     make_report(inputs, tmp_path / "report", "x")
     text = (tmp_path / "report" / "report.html").read_text()
     assert HOSTILE not in text
-    assert "script" not in Page(text).tags
-    assert "&lt;script&gt;" in section(text, "people")
+    for name in ("answer", "people"):
+        assert "script" not in Page(section(text, name)).tags
+        assert "&lt;script&gt;" in section(text, name)
 
 
 VERSION_2 = {

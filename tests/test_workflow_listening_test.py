@@ -93,3 +93,15 @@ def test_people_rate_in_a_browser_and_their_mos_is_in_the_report(project: Projec
     assert (len(votes), set(votes["score"]), votes["simulated"].any()) == (4, {3.0, 4.0}, False)
     mos = pl.read_parquet(project.folder / "results/demo/ratings/first/mos.parquet")
     assert mos.filter(level="system")["mos"].is_between(3, 4).all()
+    told = pl.read_parquet(project.folder / "results/demo/report/tables/people_mos.parquet")
+    assert set(told["simulated"]) == {False}
+    assert (
+        told.filter(level="system")
+        .select("system_id", "mos")
+        .sort("system_id")
+        .equals(mos.filter(level="system").select("system_id", "mos").sort("system_id"))
+    )
+    page = (project.folder / "results/demo/report/report.html").read_text()
+    assert 'id="people"' in page
+    assert "simulated" not in page.lower()
+    assert "<script>Bob" not in page

@@ -16,6 +16,7 @@ from spokeneval.report.judge_view import SOURCES
 from spokeneval.report.judges import ranking_judges
 from spokeneval.report.latex import LatexTable, escape, number, stacked_value, value
 from spokeneval.report.panels import primary_panels
+from spokeneval.report.people.latex import people_latex
 from spokeneval.report.report_tables import ReportTables
 from spokeneval.report.signature import headline_cells, judge_fields, signature
 from spokeneval.report.text import PUBLISHED_MARK, coefficient, evaluator_name, p_value, points
@@ -50,6 +51,7 @@ def latex_tables(inputs: ReportInputs, found: ReportTables, reductions: dict[str
         "gap": _gap(found.gap, headline),
         "agreement": _agreement(found.agreement, agreement),
         "latency": _latency(found.latency, profile),
+        **people_latex(inputs, found.people, found.judges, reductions),
     }
     return {f"{name}.tex": table.text() for name, table in tables.items() if table is not None}
 

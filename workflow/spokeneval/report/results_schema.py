@@ -92,7 +92,7 @@ def results_schema() -> str:
         "people": rows(PEOPLE, "tables/people, the primary evaluators; empty without a listening test"),
         "people_mos": rows(PEOPLE_MOS, "tables/people_mos"),
         "people_listeners": rows(PEOPLE_LISTENERS, "tables/people_listeners"),
-        "people_differences": rows(EVALUATOR_DIFFERENCES, "tables/people_differences, the primary family"),
+        "people_differences": rows(EVALUATOR_DIFFERENCES, "tables/people_differences"),
         "people_choice": rows(EVALUATOR_CHOICE, "tables/people_choice"),
         "provenance": {**entry(Provenance), "description": "what is said of training, licences and versions"},
     }

@@ -27,6 +27,8 @@ class Verdict:
     """one sentence: the answer"""
     why: list[str] = field(default_factory=list)
     """what it rests on, and what is in its way"""
+    left_out: list[str] = field(default_factory=list)
+    """votes that are not correlated"""
 
 
 def verdicts(found: PeopleTables) -> list[Verdict]:
@@ -41,13 +43,15 @@ def _verdict(found: PeopleTables, question: Question) -> Verdict:
     ranked = rows.filter(pl.col("pearson").is_not_null()).sort("pearson", descending=True, maintain_order=True)
     if ranked.is_empty():
         verdict.believe = "No evaluator can be held against these votes."
-        verdict.why = [*_why_none(question, rows), *question.left_out]
+        verdict.why = _why_none(question, rows)
+        verdict.left_out = list(question.left_out)
         return verdict
     best = ranked.row(0, named=True)
     better, apart = _beaten(found, question, name_of(best), [name_of(row) for row in ranked.iter_rows(named=True)])
     verdict.believe = _believe(best, better, apart)
     power = _power(found, question, name_of(best), apart[0]) if apart else []
-    verdict.why = [*_why(best, ranked), *power, *_least(found, question), *question.left_out]
+    verdict.why = [*_why(best, ranked), *power, *_least(found, question)]
+    verdict.left_out = list(question.left_out)
     return verdict
 
 

@@ -14,6 +14,7 @@ Conventions
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import Any
 
@@ -28,7 +29,7 @@ from spokeneval.statistics.correlation import is_constant, pearson_r
 from spokeneval.statistics.intervals import FloatArray
 from spokeneval.statistics.noise import reliability
 from spokeneval.statistics.paired import holm
-from spokeneval.statistics.power import told_apart
+from spokeneval.statistics.power import ToldApart, told_apart
 
 Row = dict[str, Any]
 _NUMBERS = (
@@ -109,8 +110,18 @@ def _power(a: Against, b: Against, systems: Codes, tasks: Codes, x: FloatArray, 
         "n_systems_needed": found.n_systems,
         "times_items": None if found.times_items is None else or_none(found.times_items),
         "times_votes": None if found.times_votes is None else or_none(found.times_votes),
-        "power_in_words": found.in_words(),
+        "power_in_words": _in_words(found),
     }
+
+
+def _in_words(found: ToldApart) -> str:
+    """Where the reliabilities are no help, what the systems alone tell is still said."""
+    if found.reason is None or math.isnan(found.power) or found.n_systems is None:
+        return found.in_words()
+    return (
+        f"a difference like this is seen in {found.power:.0%} of studies like this one, in 80% with about "
+        f"{found.n_systems} systems like these; what more items or votes would do cannot be said ({found.reason})"
+    )
 
 
 def _mos(pair: Against, systems: Codes, tasks: Codes) -> FloatArray:

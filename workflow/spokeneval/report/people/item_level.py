@@ -9,7 +9,8 @@ Conventions
   rated items, and the MOS likewise: does a system do better on the prompts on which people say so? It
   cannot see which system is better on the whole. Judges are ranked as well, to be compared with likelihoods.
 - Where people heard this project's audio a judge's value is that of the rated samples.
-- pairwise_accuracy is acc23 with ties calibrated on these data.
+- pairwise_accuracy is acc23 with ties calibrated on these data. It, Spearman and Kendall are for the primary family and
+  judges: windows and conventions have Pearson's r.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def _row(pair: Against, value: str) -> dict[str, Any]:
     }
     n_draws = settings.n_draws if pair.evaluator.primary else min(CHEAP_DRAWS, settings.n_draws)
     reasons = []
-    for coefficient in _COEFFICIENTS:
+    whole = pair.evaluator.primary or pair.evaluator.kind in ("judge", "naturalness")
+    for coefficient in _COEFFICIENTS if whole else _COEFFICIENTS[:1]:
         found = within_item(x, y, coefficient, list(clusters), n_draws, settings.seed, settings.confidence)
         row[coefficient] = or_none(found.value)
         row[f"{coefficient}_low"], row[f"{coefficient}_high"] = or_none(found.low), or_none(found.high)
@@ -78,10 +80,10 @@ def _row(pair: Against, value: str) -> dict[str, Any]:
                 reasons.append(f"{count(found.n_constant, 'prompt')} dropped: a side is the same for all systems")
             if found.n_few:
                 reasons.append(f"{count(found.n_few, 'prompt')} dropped: fewer than three systems have both sides")
-    pairs = tie_calibrated_accuracy(x, y)
-    row["n_pairs"] = pairs.n_pairs
     # where a side is all tied the calibration makes everything right
-    row["pairwise_accuracy"] = None if row["pearson"] is None else or_none(pairs.value)
+    if whole and row["pearson"] is not None:
+        pairs = tie_calibrated_accuracy(x, y)
+        row["pairwise_accuracy"], row["n_pairs"] = or_none(pairs.value), pairs.n_pairs
     return row | {"note": joined(reasons)}
 
 

@@ -9,7 +9,6 @@ import polars as pl
 
 from spokeneval.ratings.schemas import SYSTEM
 from spokeneval.report.inputs import ReportInputs
-from spokeneval.report.judges import ranking_judges
 from spokeneval.report.people.answer import SIMULATED, verdicts
 from spokeneval.report.people.figures import figure_names
 from spokeneval.report.people.item_level import RANKED
@@ -23,9 +22,9 @@ from spokeneval.report.people.naming import (
     name_of,
     question_name,
 )
+from spokeneval.report.people.signatures import people_signature
 from spokeneval.report.people.tables import PeopleTables
 from spokeneval.report.people.votes import Question, of_question
-from spokeneval.report.signature import judge_fields, signature
 from spokeneval.report.text import percent
 from spokeneval.statistics.reliability import TOO_NOISY
 
@@ -67,7 +66,6 @@ def _question(
 ) -> dict[str, Any]:
     people = of_question(found.people, question)
     mos, differences = of_question(found.mos, question), of_question(found.differences, question)
-    ranking = ranking_judges(judges)
     of_judge = of_question(found.judges, question)
     return {
         "name": question_name(dict(question.key)),
@@ -85,16 +83,7 @@ def _question(
         "judges": _judges(of_judge),
         "quintiles": _quintiles(of_judge),
         "disagreements": of_question(found.disagreements, question).filter(_shown_judge(of_judge)).to_dicts(),
-        "signature": signature(
-            inputs,
-            reductions,
-            evaluator="as named",
-            delta="as named",
-            unconditional="as named",
-            codebooks="as named",
-            **judge_fields(inputs, ranking),
-            people=f"{question_name(dict(question.key))}, {len(question.votes):,} votes",
-        ),
+        "signature": people_signature(inputs, judges, question, reductions),
     }
 
 
