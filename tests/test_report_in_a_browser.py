@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browser import browser as chromium
+from browser import needs_browser, overflows
 from hostile_report import hostile_inputs
-from playwright.sync_api import Browser, Page, sync_playwright
 from report_simulation import simulate, with_published
 
 from spokeneval.report import index, make_report
 from spokeneval.report.provenance import Origin, Provenance
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = needs_browser
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_axe_finds_nothing_and_the_body_does_not_overflow(
         for entry in found.response["violations"]
     ]
     assert broken == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert overflows(page) == 0
     page.context.close()
 
 
