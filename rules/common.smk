@@ -40,3 +40,12 @@ def ratings_inputs(wildcards):
 def report_inputs(wildcards):
     """Every table of a dataset's report. The layout is the package's: `spokeneval.layout`."""
     return LAYOUT.report_inputs(wildcards.dataset)
+
+
+def kind_of_result(wildcards):
+    """In Snakemake's own report (`snakemake --report report.zip`): the page first, then its figures."""
+    return "figures" if "figure" in wildcards.keys() else "page"
+
+
+def labels_of_result(wildcards):
+    return {"result": wildcards.get("figure", "report")}

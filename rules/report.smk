@@ -1,13 +1,4 @@
 # tables -> report per dataset, an index over datasets, and the verdict on failed rows
-def kind_of_result(wildcards):
-    """In Snakemake's own report (`snakemake --report report.zip`): the page first, then its figures."""
-    return "figures" if "figure" in wildcards.keys() else "page"
-
-
-def labels_of_result(wildcards):
-    return {"result": wildcards.get("figure", "report")}
-
-
 rule report:
     input:
         report_inputs,
