@@ -15,7 +15,7 @@ import pytest
 from report_simulation import simulate, with_settings
 
 from spokeneval.report import inspector as module
-from spokeneval.report.disagreement import disagreement, most_disagreed
+from spokeneval.report.disagreement import disagreement, liked_rows, most_disagreed
 from spokeneval.report.make import make_report
 from spokeneval.report.spectrogram import N_MELS, RANGE_DB, log_mel, png, spectrogram_uri
 
@@ -79,11 +79,23 @@ def test_disagreement_by_hand() -> None:
         ]
     )
     judged = pl.DataFrame([row("a", "judge:x", 1.0), row("b", "judge:x", 1.0), row("d", "judge:x", 1.0)])
-    found = disagreement(primary, judged, {"t": "localized"}).row(0, named=True)
+    liked = pl.DataFrame({"task": ["t"] * 3, "item_id": ["i"] * 3, "model": ["a", "b", "c"], "liked": [0.5, 1.0, 1.0]})
+    found = disagreement(primary, judged, {"t": "localized"}, liked).row(0, named=True)
     assert found["right"] == pytest.approx(0.5)  # 1, 0, .5; c has none
     assert found["models"] == pytest.approx(1.0)
     assert found["evaluators"] == pytest.approx(0.5)  # a is split, b is not; c and d have one verdict
     assert found["judge"] == pytest.approx((0 + 1 + 0.5) / 3)
+    assert found["people"] == pytest.approx((0.5 + 1) / 2)  # c has no verdict, d no votes
+
+
+def test_people_like_what_lies_above_the_middle_of_its_scale() -> None:
+    row = {"task": "t", "model": "a", "mos_test_id": "s", "mos_dimension": "naturalness"}
+    primary = pl.DataFrame(
+        [{**row, "item_id": k, "mos": mos} for k, mos in zip("abcd", (3.5, 3.0, 2.0, None), strict=True)]
+    )
+    middle = pl.DataFrame({"mos_test_id": ["s"], "mos_dimension": ["naturalness"], "middle": [3.0]})
+    liked = liked_rows(primary, middle).sort("item_id")
+    assert liked.select("item_id", "liked").rows() == [("a", 1.0), ("b", 0.5), ("c", 0.0)]
 
 
 def test_the_most_disagreed_items_are_not_those_that_are_shown_anyway() -> None:

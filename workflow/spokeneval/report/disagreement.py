@@ -8,6 +8,8 @@ Conventions
   are split in half. `evaluators`: the same over the primary evaluators of one model, averaged over models.
 - `judge`: mean over models of |headline verdict - judge's verdict| of the first sample.
 - Each is in [0, 1], null where fewer than two verdicts meet.
+- `people`: mean over models of |headline verdict - what people say|, 1 where their MOS of the item (the question of
+  `items_long`) lies above the middle of the scale, 0 below, 0.5 on it; models without votes are in no mean.
 - `right`: mean headline verdict over models.
 """
 
@@ -17,11 +19,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from spokeneval.ratings.schemas import MOS
 from spokeneval.report.inputs import ReportInputs
 from spokeneval.report.items import JUDGE_PREFIX
+from spokeneval.tables import read_table
 
 KEY = ["task", "item_id"]
-MEASURES = ("evaluators", "models", "judge")
+MEASURES = ("evaluators", "models", "judge", "people")
 
 
 def primary_rows(inputs: ReportInputs, items: pl.DataFrame) -> pl.DataFrame:
@@ -63,7 +67,7 @@ class Disagreement:
     headline: dict[str, str]
     """task -> the evaluator that ranks its models"""
     measures: pl.DataFrame
-    """task, item_id, right, evaluators, models, judge"""
+    """task, item_id, right, evaluators, models, judge, people"""
 
 
 def item_disagreement(
@@ -71,11 +75,38 @@ def item_disagreement(
 ) -> Disagreement:
     """How much is disagreed on each item of `items` (items_long)."""
     primary, judged, headline = primary_rows(inputs, items), judge_rows(inputs, items, judges), headlines(accuracy)
-    return Disagreement(primary, judged, headline, disagreement(primary, judged, headline))
+    liked = liked_rows(primary, middles(inputs))
+    return Disagreement(primary, judged, headline, disagreement(primary, judged, headline, liked))
 
 
-def disagreement(primary: pl.DataFrame, judged: pl.DataFrame, headline: dict[str, str]) -> pl.DataFrame:
-    """task, item_id, right, evaluators, models, judge of every item that has a verdict."""
+def middles(inputs: ReportInputs) -> pl.DataFrame:
+    """mos_test_id, mos_dimension, middle: the middle of the scale of each question that people were asked."""
+    empty = pl.DataFrame(schema={"mos_test_id": pl.String, "mos_dimension": pl.String, "middle": pl.Float64})
+    named = {"mos_test_id": "test_id", "mos_dimension": "dimension"}
+    return pl.concat(
+        [
+            empty,
+            *(
+                read_table(study.mos, MOS)
+                .select(**named, middle=(pl.col("scale_low") + pl.col("scale_high")) / 2)
+                .unique()
+                for study in inputs.studies.values()
+            ),
+        ]
+    )
+
+
+def liked_rows(primary: pl.DataFrame, middle: pl.DataFrame) -> pl.DataFrame:
+    """task, item_id, model, liked: 1 where people's MOS lies above the middle of its scale, 0 below, 0.5 on it."""
+    rated = primary.filter(pl.col("mos").is_not_null()).unique([*KEY, "model"])
+    both = rated.join(middle, on=["mos_test_id", "mos_dimension"])
+    return both.select(*KEY, "model", liked=((pl.col("mos") - pl.col("middle")).sign() + 1) / 2)
+
+
+def disagreement(
+    primary: pl.DataFrame, judged: pl.DataFrame, headline: dict[str, str], liked: pl.DataFrame
+) -> pl.DataFrame:
+    """task, item_id, right, evaluators, models, judge, people of every item that has a verdict."""
     shown = pl.DataFrame(
         {"task": list(headline), "evaluator": list(headline.values())},
         schema={"task": pl.String, "evaluator": pl.String},
@@ -90,7 +121,9 @@ def disagreement(primary: pl.DataFrame, judged: pl.DataFrame, headline: dict[str
     )
     over_judge = both.group_by(KEY).agg(judge=(pl.col("verdict") - pl.col("heard")).abs().mean())
     found = over_models.join(over_evaluators, on=KEY, how="full", coalesce=True)
-    found = found.join(over_judge, on=KEY, how="left")
+    rated = first.join(liked, on=[*KEY, "model"])
+    over_people = rated.group_by(KEY).agg(people=(pl.col("verdict") - pl.col("liked")).abs().mean())
+    found = found.join(over_judge, on=KEY, how="left").join(over_people, on=KEY, how="left")
     return found.select(*KEY, "right", *MEASURES).sort(KEY)
 
 

@@ -23,6 +23,8 @@
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     return element;
   };
+  const shownMeasures = ["right", "judge", "models", "evaluators"];
+  if ([...$("inspect-sort").options].some((option) => option.value === "people")) shownMeasures.push("people");
   const percent = (value) => (value === null ? "-" : String(Math.round(100 * value)));
 
   // ---- the list
@@ -58,7 +60,7 @@
         head.append(make("a", data.ids[k], { href: link(k) }));
         if (data.place[k] !== undefined) head.append(make("span", " with sound", { class: "small muted" }));
         row.append(head, make("td", data.tasks[data.task[k]]));
-        for (const name of ["right", "judge", "models", "evaluators"]) {
+        for (const name of shownMeasures) {
           row.append(make("td", percent(data.measures[name][k]), { class: "n" }));
         }
         row.append(make("td", (data.notes[k] || []).join("; "), { class: "small" }));
