@@ -60,8 +60,7 @@ def noise(seconds: float = 2.0) -> NDArray[np.float32]:
 
 
 def test_the_scores_are_those_of_the_package_itself() -> None:
-    """To 1e-6 where they were compared. Rounding differs by processor (.0013 was seen), and the compression enlarges it in
-    the zeros."""
+    """To 1e-6 where they were compared. Processors round otherwise (.0013 was seen): the compression enlarges it."""
     judge = load(DistillMOS)
     waveforms = [lines()[speaker] for speaker in OWN_SCORES]
     np.testing.assert_allclose(judge.score(waveforms), list(OWN_SCORES.values()), rtol=0, atol=5e-3)
