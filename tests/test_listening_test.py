@@ -202,7 +202,7 @@ def asked_for(**changes: object) -> ListeningTest:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Path]:
     folder = tmp_path_factory.mktemp("export")
     broken = ("lm-tiny", choose_items(items(12), ["speaker"], 5, 0)["item_id"][0])
-    return export("first", asked_for(), items(12), MODELS, Store(broken), folder), folder
+    return export("first", asked_for(), items(12), MODELS, lambda _: Store(broken), folder), folder
 
 
 def test_what_is_written_is_what_the_manifest_says(exported: tuple[Exported, Path]) -> None:
@@ -249,7 +249,9 @@ def test_the_same_sound_keeps_its_name_and_another_never_gets_it(
 ) -> None:
     made, _ = exported
     broken = ("lm-tiny", choose_items(items(12), ["speaker"], 5, 0)["item_id"][0])
-    again = export("first", asked_for(), items(12), MODELS, Store(broken, changed="lm-small"), tmp_path).manifest
+    again = export(
+        "first", asked_for(), items(12), MODELS, lambda _: Store(broken, changed="lm-small"), tmp_path
+    ).manifest
     key = ["system_id", "item_id"]
     both = made.manifest.join(again, on=key, suffix="_again")
     same = both.filter(pl.col("blinded_name") == pl.col("blinded_name_again"))
@@ -270,7 +272,7 @@ def test_assignment_names_what_is_compared(exported: tuple[Exported, Path]) -> N
 
 def test_prompt_and_continuation_in_one_sound(tmp_path: Path) -> None:
     settings_ = asked_for(questions=("naturalness",), heard="prompt_and_continuation", pause_s=0.1, anchors=False)
-    manifest = export("first", settings_, items(12), ["lm-small"], Store(), tmp_path).manifest
+    manifest = export("first", settings_, items(12), ["lm-small"], lambda _: Store(), tmp_path).manifest
     assert manifest["seconds"].to_list() == pytest.approx([1.5] * 5)
     assert set(manifest["system_id"]) == {"lm-small"}
     sources = {Store()(Sound("lm-small", "system", "speaker", i, 0, "", None))[1] for i in manifest["item_id"]}
@@ -279,7 +281,7 @@ def test_prompt_and_continuation_in_one_sound(tmp_path: Path) -> None:
 
 def test_a_test_that_nobody_can_hear_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing can be heard"):
-        export("first", asked_for(), items(12), MODELS, lambda sound: "empty: nothing to hear", tmp_path)
+        export("first", asked_for(), items(12), MODELS, lambda _: lambda sound: "empty: nothing to hear", tmp_path)
 
 
 # ---------------------------------------------------------------- other tools, and back

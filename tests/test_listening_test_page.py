@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile as sf
-from browser import accessibility_violations, browser, needs_browser, overflows, page_of
+from browser import accessibility_violations, needs_browser, overflows, page_of
 
 from spokeneval.config.listening_tests import RaterPage
 from spokeneval.listening_test.layouts import Asked
@@ -45,12 +45,6 @@ def wav(seed: int) -> bytes:
 
 
 WAVS = {name: wav(k) for k, name in enumerate(("aaaa", "bbbb", "cccc"))}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as opened:
-        yield opened
 
 
 @contextmanager

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from browser import accessibility_violations, browser, needs_browser, overflows, page_of
+from browser import accessibility_violations, needs_browser, overflows, page_of
 from report_simulation import simulate
 
 from spokeneval.report.make import make_report
@@ -16,12 +15,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = needs_browser
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

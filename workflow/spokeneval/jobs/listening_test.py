@@ -21,8 +21,11 @@ def listening_test(config: Config, *, dataset: str, test: str, identity: str, th
     settings, models, layout = config.listening_tests[test], config.heard_in(test), Layout(config)
     pairs = pairs_of(config, dataset)
     paths = {name: Path(path) for name, path in layout.listening_test(dataset, test).items()}
-    stored = _Stored(config, dataset, pairs, models, settings.sample_index)
-    made = export(test, settings, pairs, models, stored, paths["export"])
+
+    def stored_of(items: pl.DataFrame) -> _Stored:
+        return _Stored(config, dataset, items, models, settings.sample_index)
+
+    made = export(test, settings, pairs, models, stored_of, paths["export"])
     tables = {"manifest": (made.manifest, MANIFEST), "assignment": (made.assignment, ASSIGNMENT)}
     tables["not_heard"] = (made.not_heard, NOT_HEARD)
     for name, (table, schema) in tables.items():
@@ -34,18 +37,20 @@ def listening_test(config: Config, *, dataset: str, test: str, identity: str, th
 
 
 class _Stored:
-    """The stored audio of a dataset's items and of what models said, by sound."""
+    """The stored audio of some items and of what models said to their prompts, by sound."""
 
     def __init__(self, config: Config, dataset: str, pairs: pl.DataFrame, models: list[str], sample_index: int) -> None:
         self._config, self._dataset = config, dataset
         roles = ("prompt", *ANCHORS.values())
         self._clips = dict(audio_of(config, dataset, sorted({c for role in roles for c in pairs[role].drop_nulls()})))
         self._said: dict[tuple[str, str], dict[str, object]] = {}
+        prompts = pairs["prompt"].unique().to_list()
         columns = ["clip_id", "sample_index", "audio", "pcm_sha256", "status", "reason"]
         for model in models:
             path = Path(Layout(config).continuations(dataset, model))
             for batch in read_batches(path, CONTINUATIONS, columns=columns):
-                for row in batch.filter(pl.col("sample_index") == sample_index).iter_rows(named=True):
+                of_items = (pl.col("sample_index") == sample_index) & pl.col("clip_id").is_in(prompts)
+                for row in batch.filter(of_items).iter_rows(named=True):
                     self._said[model, row["clip_id"]] = row
 
     def __call__(self, sound: Sound) -> tuple[bytes, str] | str:

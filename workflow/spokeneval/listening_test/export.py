@@ -40,6 +40,8 @@ from spokeneval.table_schema import TableSchema
 
 Stored = Callable[[Sound], tuple[bytes, str] | str]
 """A sound -> its FLAC bytes and clip_id, or why it cannot be heard."""
+StoredOf = Callable[[pl.DataFrame], Stored]
+"""Rows of `pairs` that are heard -> their sounds, so that no others are loaded."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,14 @@ class _Heard:
 
 
 def export(
-    test_id: str, settings: ListeningTest, pairs: pl.DataFrame, models: list[str], stored: Stored, folder: Path
+    test_id: str, settings: ListeningTest, pairs: pl.DataFrame, models: list[str], stored_of: StoredOf, folder: Path
 ) -> Exported:
     """Write the folder of a test and return its tables.
 
-    pairs: the items of the dataset; models: those that can be heard and are asked for. Raises ConfigError where no
+    pairs: the items of the dataset; models: those that can be heard and are asked for; stored_of: loads what
+    is heard. Raises ConfigError where no
     question fits, or no sound of a question can be heard.
     """
-    audio_of = _Loading(stored)
     with_prompt = pairs.filter(pl.col("prompt").is_not_null())["task"].unique(maintain_order=True).sort().to_list()
     rows: dict[tuple[Sound, bool], _Heard] = {}
     not_heard: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -87,6 +89,7 @@ def export(
         )
         for question in (QUESTIONS[name] for name in settings.questions)
     ]
+    audio_of = stored_of(pl.concat([items for _, items in chosen]).unique(["task", "item_id"]))
     every = [s for _, items in chosen for s in sounds(items, models, settings.sample_index, settings.anchors)]
     rate = max((rate_of(found[0]) for s in every if not isinstance(found := audio_of(s), str)), default=0)
     if not rate:
@@ -139,21 +142,8 @@ def export(
     return Exported(manifest, assignment, silent, "\n".join(told))
 
 
-class _Loading:
-    """Stored audio by sound, each loaded once."""
-
-    def __init__(self, stored: Stored) -> None:
-        self._stored = stored
-        self._found: dict[Sound, tuple[bytes, str] | str] = {}
-
-    def __call__(self, sound: Sound) -> tuple[bytes, str] | str:
-        if sound not in self._found:
-            self._found[sound] = self._stored(sound)
-        return self._found[sound]
-
-
 def _render(
-    sound: Sound, joined: bool, rate: int, settings: ListeningTest, audio_of: _Loading, test_id: str
+    sound: Sound, joined: bool, rate: int, settings: ListeningTest, audio_of: Stored, test_id: str
 ) -> _Heard | str:
     """The sound as it is heard, under its blinded name; or why it cannot be."""
     found = audio_of(sound)
