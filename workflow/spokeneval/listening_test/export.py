@@ -67,9 +67,8 @@ def export(
 ) -> Exported:
     """Write the folder of a test and return its tables.
 
-    pairs: the items of the dataset; models: those that can be heard and are asked for; stored_of: loads what
-    is heard. Raises ConfigError where no
-    question fits, or no sound of a question can be heard.
+    pairs: the items of the dataset; models: those that can be heard and are asked for; stored_of: loads what is
+    heard. Raises ConfigError where no question fits, or no sound of a question can be heard.
     """
     with_prompt = pairs.filter(pl.col("prompt").is_not_null())["task"].unique(maintain_order=True).sort().to_list()
     rows: dict[tuple[Sound, bool], _Heard] = {}
